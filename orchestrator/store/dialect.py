@@ -1,0 +1,52 @@
+"""What differs between databases, as one contract. `sqlite.py` and `postgres.py` fulfil it."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table
+
+from orchestrator.domain.signals import Topic
+
+
+class Dialect(ABC):
+    """One kind of database."""
+
+    name: str
+
+    @abstractmethod
+    def engines(self, url: str) -> tuple[Engine, Engine]:
+        """Return the engine that writes (one connection) and the one that reads."""
+
+    @abstractmethod
+    def lock_claims(self, conn: Connection) -> None:
+        """Let one orchestrator at a time claim runs, until the transaction ends."""
+
+    @abstractmethod
+    def now(self, conn: Connection) -> int:
+        """The clock that leases go by: the database's own where several share it."""
+
+    @abstractmethod
+    def update_many(
+        self, conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]
+    ) -> list[bool]:
+        """Run a conditional UPDATE once per row of parameters; tell for each whether it matched.
+
+        Each update must match one row of the table or none.
+        """
+
+    @abstractmethod
+    def insert_ignore(
+        self, conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> int:
+        """Insert rows, leave out those whose unique keys exist; return how many went in."""
+
+    @abstractmethod
+    def publish(self, conn: Connection, topics: set[Topic]) -> None:
+        """Tell other orchestrators, once the transaction commits."""
+
+    @abstractmethod
+    def subscribe(self, url: str, heard: Callable[[set[Topic]], None]) -> Callable[[], None]:
+        """Hear what other orchestrators publish; returns what ends it."""

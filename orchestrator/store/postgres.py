@@ -1,0 +1,84 @@
+"""PostgreSQL: several orchestrators on one store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, text
+from sqlalchemy.dialects.postgresql import insert
+
+from orchestrator.domain.signals import Topic
+from orchestrator.store.dialect import Dialect
+
+_CHANNEL = "orch"
+_CLAIM_LOCK = 0x6F726368  # "orch": claims of one database are made one after the other
+_POLL = 1.0  # seconds: how long a listener takes to notice that it is to end
+
+
+class Postgres(Dialect):
+    """PostgreSQL 13 or later, by psycopg 3."""
+
+    name = "postgresql"
+
+    def engines(self, url: str) -> tuple[Engine, Engine]:
+        writer = create_engine(url, pool_size=1, max_overflow=1, pool_pre_ping=True)
+        reader = create_engine(url, pool_size=8, max_overflow=8, pool_pre_ping=True)
+        return writer, reader
+
+    def lock_claims(self, conn: Connection) -> None:
+        conn.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _CLAIM_LOCK})
+
+    def now(self, conn: Connection) -> int:
+        row = conn.execute(text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"))
+        return int(row.scalar_one())
+
+    def update_many(
+        self, conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]
+    ) -> list[bool]:
+        return [conn.execute(statement, dict(row)).rowcount == 1 for row in rows]
+
+    def insert_ignore(
+        self, conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> int:
+        if not rows:
+            return 0
+        statement = insert(table).values([dict(row) for row in rows]).on_conflict_do_nothing()
+        return conn.execute(statement).rowcount
+
+    def publish(self, conn: Connection, topics: set[Topic]) -> None:
+        payload = ",".join(sorted(topics))
+        conn.execute(
+            text("SELECT pg_notify(:channel, :payload)"), {"channel": _CHANNEL, "payload": payload}
+        )
+
+    def subscribe(self, url: str, heard: Callable[[set[Topic]], None]) -> Callable[[], None]:
+        stop = threading.Event()
+        thread = threading.Thread(
+            target=_listen, args=(url, heard, stop), name="store-listener", daemon=True
+        )
+        thread.start()
+
+        def end() -> None:
+            stop.set()
+            thread.join()
+
+        return end
+
+
+def _listen(url: str, heard: Callable[[set[Topic]], None], stop: threading.Event) -> None:
+    import psycopg
+
+    dsn = url.replace("postgresql+psycopg://", "postgresql://")
+    while not stop.is_set():
+        try:
+            with psycopg.connect(dsn, autocommit=True) as conn:
+                conn.execute(f"LISTEN {_CHANNEL}")
+                # What was published while nobody listened is found by looking once.
+                heard(set(Topic))
+                while not stop.is_set():
+                    for note in conn.notifies(timeout=_POLL):
+                        heard({Topic(t) for t in note.payload.split(",") if t in set(Topic)})
+        except psycopg.Error:
+            stop.wait(_POLL)

@@ -1,0 +1,241 @@
+"""The tables. Instants are microseconds since the epoch (BIGINT), JSON is canonical text.
+
+Why these indexes: every query on the path from a due time to an ended run finds its rows by one
+of them, however many schedules and ended runs there are; partial ones stay as small as the work
+that is open.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData(
+    naming_convention={
+        "ix": "ix_%(table_name)s_%(column_0_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_name)s",
+        "pk": "pk_%(table_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s",
+    }
+)
+
+
+def _where(condition: str) -> dict[str, Any]:
+    return {"sqlite_where": text(condition), "postgresql_where": text(condition)}
+
+
+# What is said once per store: instance name, cluster identity, why dispatching stands still.
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("value", Text, nullable=False),
+)
+
+# The orchestrators that run on this store. A run in flight belongs to one of them; when its lease
+# is over another takes the run with the next fencing token.
+orchestrators = Table(
+    "orchestrators",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("started_at", BigInteger, nullable=False),
+    Column("lease_until", BigInteger, nullable=False),
+)
+
+# Content-addressed, so that a million schedules of one job keep the job once.
+templates = Table(
+    "templates",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("job", LargeBinary, nullable=False),  # zlib of canonical JSON
+)
+
+# What a trigger is, without its name: connector settings, policies, template hash.
+definitions = Table(
+    "definitions",
+    metadata,
+    Column("hash", Text, primary_key=True),
+    Column("body", Text, nullable=False),
+)
+
+triggers = Table(
+    "triggers",
+    metadata,
+    Column("uid", Text, primary_key=True),
+    Column("name", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("note", Text, nullable=False, server_default=""),
+    Column("version", Integer, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("rate_next", BigInteger, nullable=False, server_default="0"),
+    Column("created_at", BigInteger, nullable=False),
+    Column("updated_at", BigInteger, nullable=False),
+    Index("uq_triggers_name", "name", unique=True, **_where("state <> 'deleted'")),
+    Index("ix_triggers_deleting", "uid", **_where("state = 'deleting'")),
+)
+
+trigger_versions = Table(
+    "trigger_versions",
+    metadata,
+    Column("trigger_uid", Text, ForeignKey("triggers.uid"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("created_by", Text, nullable=False),
+    PrimaryKeyConstraint("trigger_uid", "version"),
+)
+
+# One row per ordered partition. `planned` is the next event that has no run yet, `done` the first
+# that is not finished, `base` where the kept ledger begins (retention moves it).
+partitions = Table(
+    "partitions",
+    metadata,
+    Column("trigger_uid", Text, ForeignKey("triggers.uid"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("planned", Text),  # NULL: the source is exhausted
+    Column("done", Text),
+    Column("base", Text),
+    Column("ordinal", BigInteger, nullable=False, server_default="0"),  # of the next run
+    Column("base_ordinal", BigInteger, nullable=False, server_default="0"),
+    Column("epoch", Integer, nullable=False, server_default="0"),  # counts changes by command
+    Column("wake_at", BigInteger),  # when to look at the source again; NULL: not by time
+    PrimaryKeyConstraint("trigger_uid", "name"),
+    Index("ix_partitions_wake", "wake_at", **_where("wake_at IS NOT NULL")),
+)
+
+runs = Table(
+    "runs",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("trigger_uid", Text, nullable=False),
+    Column("key", Text, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("definition", Text, nullable=False),
+    Column("origin", Text, nullable=False),
+    Column("partition", Text, nullable=False),
+    Column("ordinal", BigInteger),  # NULL: outside the partition's order (manual, backfill)
+    Column("range_start", Text),
+    Column("range_end", Text),
+    Column("state", Text, nullable=False),
+    Column("queue", Text),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("priority", Integer, nullable=False, server_default="0"),
+    Column("due_at", BigInteger, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("not_before", BigInteger, nullable=False),
+    Column("started_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("attempts", Integer, nullable=False, server_default="0"),  # number of the last one
+    Column("tries", Integer, nullable=False, server_default="0"),  # those that count
+    Column("fence", Integer, nullable=False, server_default="0"),
+    Column("owner", Text),
+    Column("cancel", Text),  # why it is to end, once somebody asked
+    Column("released", Boolean, nullable=False, server_default=text("false")),
+    Column("data", Text, nullable=False, server_default="{}"),  # values from the source
+    UniqueConstraint("trigger_uid", "key"),
+    Index("ix_runs_due", "due_at", "id"),
+    Index("ix_runs_trigger_due", "trigger_uid", "due_at", "id"),
+    Index("ix_runs_open", "trigger_uid", "partition", "ordinal", **_where("ended_at IS NULL")),
+    Index("ix_runs_ready", text("priority DESC"), "not_before", **_where("queue = 'ready'")),
+    Index("ix_runs_delayed", "not_before", **_where("queue = 'delayed'")),
+    Index("ix_runs_flight", "owner", **_where("state IN ('submitting', 'running')")),
+    Index("ix_runs_cancel", "id", **_where("cancel IS NOT NULL AND ended_at IS NULL")),
+    Index("ix_runs_dead", "trigger_uid", "partition", "ordinal", **_where("state = 'dead'")),
+    Index("ix_runs_dead_due", "due_at", "id", **_where("state = 'dead'")),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("run_id", Text, ForeignKey("runs.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("job_name", Text, nullable=False),
+    Column("job_id", Text),
+    Column("namespace", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("spec_hash", Text, nullable=False),
+    Column("body", LargeBinary),  # sealed; kept until the cluster's clear answer
+    Column("doubt", Boolean, nullable=False, server_default=text("false")),
+    Column("faults", Integer, nullable=False, server_default="0"),  # answered 5xx
+    Column("exit_code", Integer),
+    Column("node_id", Text, nullable=False, server_default=""),
+    Column("stdout", Text, nullable=False, server_default=""),
+    Column("stderr", Text, nullable=False, server_default=""),
+    Column("execution_us", BigInteger, nullable=False),  # the task's timeout
+    Column("total_us", BigInteger, nullable=False),  # the job's TotalTimeout
+    Column("created_at", BigInteger, nullable=False),
+    Column("submitted_at", BigInteger),
+    Column("running_at", BigInteger),
+    Column("ended_at", BigInteger),
+    Column("deadline_at", BigInteger),  # after it the job is stopped
+    Column("stop_reason", Text),
+    Column("stopped_at", BigInteger),  # when the cluster confirmed the stop
+    Column("hold_until", BigInteger, nullable=False, server_default="0"),
+    Column("counted", Boolean, nullable=False, server_default=text("true")),
+    Column("retryable", Boolean, nullable=False, server_default=text("true")),
+    Column("settled", Boolean, nullable=False, server_default=text("false")),
+    PrimaryKeyConstraint("run_id", "number"),
+    Index("uq_attempts_job_name", "job_name", unique=True),
+    Index(
+        "ix_attempts_deadline",
+        "deadline_at",
+        **_where("deadline_at IS NOT NULL AND ended_at IS NULL"),
+    ),
+    Index("ix_attempts_unsettled", "ended_at", **_where("ended_at IS NOT NULL AND NOT settled")),
+)
+
+# Callbacks, written with the ending that causes them and delivered afterwards.
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("run_id", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("payload", Text, nullable=False),
+    Column("created_at", BigInteger, nullable=False),
+    Column("next_at", BigInteger, nullable=False),
+    Column("tries", Integer, nullable=False, server_default="0"),
+    Column("done_at", BigInteger),
+    Column("error", Text, nullable=False, server_default=""),
+    UniqueConstraint("run_id", "event", "target"),
+    Index("ix_outbox_next", "next_at", **_where("done_at IS NULL")),
+)
+
+# Who did what.
+trail = Table(
+    "trail",
+    metadata,
+    Column("id", Integer, primary_key=True, autoincrement=True),
+    Column("at", BigInteger, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("action", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default="{}"),
+)
+
+tokens = Table(
+    "tokens",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("digest", Text, nullable=False, unique=True),
+    Column("created_at", BigInteger, nullable=False),
+    Column("expires_at", BigInteger),
+)

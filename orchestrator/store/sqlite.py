@@ -1,0 +1,91 @@
+"""SQLite: the embedded default. One orchestrator a data directory, WAL, every commit on disk."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
+from sqlalchemy.pool import QueuePool, StaticPool
+
+from orchestrator.domain.signals import Topic
+from orchestrator.store.dialect import Dialect
+
+_PRAGMAS = (
+    "PRAGMA journal_mode=WAL",
+    "PRAGMA synchronous=FULL",
+    "PRAGMA foreign_keys=ON",
+    "PRAGMA busy_timeout=10000",
+    "PRAGMA temp_store=MEMORY",
+    "PRAGMA cache_size=-65536",  # 64 MiB
+    "PRAGMA journal_size_limit=67108864",
+)
+
+
+def _prepare(engine: Engine, *, begin: str, pragmas: Sequence[str]) -> None:
+    def on_connect(dbapi_connection: Any, _record: object) -> None:
+        # The driver must not begin transactions by itself: BEGIN IMMEDIATE takes the write lock at
+        # once, so that no transaction fails half-way because another one wrote.
+        dbapi_connection.isolation_level = None
+        cursor = dbapi_connection.cursor()
+        for pragma in pragmas:
+            cursor.execute(pragma)
+        cursor.close()
+
+    def on_begin(conn: Connection) -> None:
+        conn.exec_driver_sql(begin)
+
+    event.listen(engine, "connect", on_connect)
+    event.listen(engine, "begin", on_begin)
+
+
+class Sqlite(Dialect):
+    """SQLite 3.35 or later."""
+
+    name = "sqlite"
+
+    def engines(self, url: str) -> tuple[Engine, Engine]:
+        arguments = {"check_same_thread": False}
+        writer = create_engine(url, poolclass=StaticPool, connect_args=arguments)
+        _prepare(writer, begin="BEGIN IMMEDIATE", pragmas=_PRAGMAS)
+        reader = create_engine(
+            url, poolclass=QueuePool, pool_size=8, max_overflow=8, connect_args=arguments
+        )
+        small = [p for p in _PRAGMAS if "cache_size" not in p and "journal_mode" not in p]
+        _prepare(reader, begin="BEGIN", pragmas=[*small, "PRAGMA query_only=ON"])
+        return writer, reader
+
+    def lock_claims(self, conn: Connection) -> None:
+        """Nothing to do: BEGIN IMMEDIATE holds the only write lock."""
+
+    def now(self, conn: Connection) -> int:
+        return time.time_ns() // 1000
+
+    def update_many(
+        self, conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]
+    ) -> list[bool]:
+        if not rows:
+            return []
+        conn.exec_driver_sql("SAVEPOINT many")
+        matched = conn.execute(statement, [dict(row) for row in rows]).rowcount
+        if matched == len(rows):
+            conn.exec_driver_sql("RELEASE SAVEPOINT many")
+            return [True] * len(rows)
+        conn.exec_driver_sql("ROLLBACK TO SAVEPOINT many")
+        conn.exec_driver_sql("RELEASE SAVEPOINT many")
+        return [conn.execute(statement, dict(row)).rowcount == 1 for row in rows]
+
+    def insert_ignore(
+        self, conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
+    ) -> int:
+        if not rows:
+            return 0
+        statement = insert(table).prefix_with("OR IGNORE")
+        return conn.execute(statement, [dict(row) for row in rows]).rowcount
+
+    def publish(self, conn: Connection, topics: set[Topic]) -> None:
+        """Nobody else to tell."""
+
+    def subscribe(self, url: str, heard: Callable[[set[Topic]], None]) -> Callable[[], None]:
+        return lambda: None
