@@ -54,7 +54,7 @@ class Schedule(ABC):
     """The due times of one time trigger: immutable, pure, safe to share between threads.
 
     It reads neither the system clock nor the process's time zone. Nothing is due before
-    1970 or after 9998.
+    1970 or after 8999.
     """
 
     @property

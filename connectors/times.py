@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 SECOND = 1_000_000
 MINUTE = 60 * SECOND
 DAY = 24 * 60 * MINUTE
-HORIZON = 253_370_764_800 * SECOND
-"""9999-01-01T00:00:00Z: nothing is due from here on (calendars of most tools end there)."""
+HORIZON = 221_845_392_000 * SECOND
+"""9000-01-01T00:00:00Z: nothing is due from here on, so that no calendar overflows."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _KEY = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d{1,6})?Z", re.ASCII)
@@ -28,10 +28,10 @@ def key(due: int) -> str:
     """The firing key of a due time: RFC 3339 in UTC, ``2026-03-29T01:00:00Z``.
 
     A fraction stands there only where there is one, without trailing zeros. One instant has
-    one key, for ever. Raises ``ValueError`` outside 1970 to 9998.
+    one key, for ever. Raises ``ValueError`` outside 1970 to 8999.
     """
     if not 0 <= due < HORIZON:
-        raise ValueError(f"{due} µs is outside 1970 to 9998")
+        raise ValueError(f"{due} µs is outside 1970 to 8999")
     seconds, fraction = divmod(due, SECOND)
     text = (_EPOCH + timedelta(seconds=seconds)).strftime("%Y-%m-%dT%H:%M:%S")
     return f"{text}.{fraction:06d}".rstrip("0") + "Z" if fraction else f"{text}Z"

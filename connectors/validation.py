@@ -1,0 +1,78 @@
+"""Turns what pydantic says about settings into problems with a place and a remedy."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, TypeVar
+
+import pydantic
+from pydantic_core import ErrorDetails
+
+from connectors.abc import JSON, Problem, SettingsError
+
+ModelT = TypeVar("ModelT", bound=pydantic.BaseModel)
+
+_SHOWN = 60
+
+
+def validate(model: type[ModelT], raw: Mapping[str, JSON]) -> ModelT:
+    """The settings as the model's values. Raises :class:`SettingsError` with all problems.
+
+    Validators of the model say more by raising :class:`SettingsError` themselves; its paths
+    are then relative to the field.
+    """
+    try:
+        return model.model_validate(raw)
+    except pydantic.ValidationError as error:
+        problems = [p for detail in error.errors() for p in _problems(model, detail)]
+    raise SettingsError(problems)
+
+
+def shown(value: object) -> str:
+    """A value as it may stand in a message: short, and on one line."""
+    text = repr(value)
+    return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
+
+
+def _problems(model: type[pydantic.BaseModel], detail: ErrorDetails) -> list[Problem]:
+    path = _path(detail["loc"])
+    context: dict[str, Any] = detail.get("ctx", {})
+    inner = context.get("error")
+    if isinstance(inner, SettingsError):
+        return [Problem(_joined(path, p.path), p.message, p.remedy) for p in inner.problems]
+    given = shown(detail["input"])
+    match detail["type"]:
+        case "extra_forbidden":
+            key = str(detail["loc"][-1])
+            known = [field.alias or name for name, field in model.model_fields.items()]
+            near = difflib.get_close_matches(key, known, n=1)
+            remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            return [Problem(path, "unknown setting", remedy)]
+        case "missing":
+            return [Problem(path, "is missing", f"write a value for {path!r}")]
+        case "string_type":
+            return [Problem(path, f"{given} is not text", "write it in quotes")]
+        case "model_type" | "dict_type":
+            return [Problem(path, f"{given} is not a mapping", "write keys with values")]
+        case _:
+            message = f"{given} is not accepted: {detail['msg']}"
+            return [Problem(path, message, "write a value of the type that the message names")]
+
+
+def _path(location: tuple[int | str, ...]) -> str:
+    path = ""
+    for part in location:
+        path = f"{path}[{part}]" if isinstance(part, int) else _joined(path, shown_key(part))
+    return path
+
+
+def shown_key(key: str) -> str:
+    """A key as it may stand in a path; quoted when it is not a plain word."""
+    return key if key.isidentifier() and len(key) <= _SHOWN else shown(key)
+
+
+def _joined(path: str, rest: str) -> str:
+    if not path or not rest or rest.startswith("["):
+        return path + rest
+    return f"{path}.{rest}"
