@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    literal_column,
     text,
 )
 
@@ -239,3 +240,13 @@ tokens = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
 )
+
+
+# Conditions of the partial indexes. Written as literals: a planner can not know that a bound
+# parameter will equal the constant in an index's WHERE, and would scan the table.
+is_ready = runs.c.queue == literal_column("'ready'")
+is_delayed = runs.c.queue == literal_column("'delayed'")
+is_dead = runs.c.state == literal_column("'dead'")
+in_flight = runs.c.state.in_([literal_column("'submitting'"), literal_column("'running'")])
+wants_cancel = runs.c.cancel.is_not(None) & runs.c.ended_at.is_(None)
+is_unsettled = attempts.c.ended_at.is_not(None) & ~attempts.c.settled

@@ -1,0 +1,150 @@
+"""Endings: an attempt that has ended moves its run, its partition and its callbacks at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import exists, select, update
+
+from orchestrator.domain.signals import Topic
+from orchestrator.domain.states import ENDED, Queue, RunState, TriggerState
+from orchestrator.store import schema
+from orchestrator.store.database import Database
+from orchestrator.store.lines import move_done, promote
+from orchestrator.store.outbox import Callback, put
+from orchestrator.store.rows import to_attempt, to_run
+from orchestrator.store.schema import attempts, runs, triggers
+from orchestrator.store.values import Attempt, Run
+from orchestrator.store.writer import Tx
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unsettled:
+    """A run that is to move: its attempt has ended, or it waits and somebody wants it to end."""
+
+    run: Run
+    attempt: Attempt | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settlement:
+    """Where a run goes. Either it ends in `state`, or it is pending until `not_before`."""
+
+    unsettled: Unsettled
+    state: RunState
+    reason: str = ""
+    not_before: int = 0
+    tries: int = 0
+    room: int | None = 1  # the capacity of the run's partition
+    rate: float | None = None
+    callbacks: Sequence[Callback] = ()
+
+
+class Endings:
+    """The store's side of the completer."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def unsettled(self, limit: int) -> list[Unsettled]:
+        """Runs to move, those of the longest ended attempts first."""
+        joined = select(runs, triggers.c.name.label("trigger_name")).join(
+            triggers, triggers.c.uid == runs.c.trigger_uid
+        )
+        with self._db.read() as conn:
+            ended = [
+                to_attempt(row)
+                for row in conn.execute(
+                    select(attempts)
+                    .where(schema.is_unsettled)
+                    .order_by(attempts.c.ended_at)
+                    .limit(limit)
+                ).mappings()
+            ]
+            theirs = joined.where(runs.c.id.in_([attempt.run_id for attempt in ended]))
+            found = {row["id"]: to_run(row) for row in conn.execute(theirs).mappings()}
+            waiting = joined.where(schema.wants_cancel, runs.c.state == RunState.PENDING)
+            unwanted = [
+                Unsettled(run=to_run(row), attempt=None)
+                for row in conn.execute(waiting.limit(limit)).mappings()
+            ]
+        return [Unsettled(run=found[a.run_id], attempt=a) for a in ended] + unwanted
+
+    def settle(self, settlements: Sequence[Settlement]) -> int:
+        """Move runs; returns how many moved. Those that moved meanwhile are left as they are."""
+        return self._db.write(lambda tx: self._settle(tx, settlements), "settle")
+
+    def _settle(self, tx: Tx, settlements: Sequence[Settlement]) -> int:
+        now = self._db.clock.now()
+        moved = 0
+        touched: dict[tuple[str, str], Settlement] = {}
+        for settlement in settlements:
+            run = settlement.unsettled.run
+            changed = self._move(tx, settlement, now)
+            _mark_settled(tx, settlement.unsettled.attempt)
+            if not changed:
+                continue
+            moved += 1
+            if settlement.state in ENDED:
+                touched[run.trigger_uid, run.partition] = settlement
+                put(tx, run.id, settlement.callbacks, now)
+        for (uid, partition), settlement in touched.items():
+            move_done(tx.conn, uid, partition)
+            promote(tx, uid, partition, room=settlement.room, rate=settlement.rate, now=now)
+        if moved:
+            tx.notify(Topic.CHANGED, Topic.READY)
+        return moved
+
+    def _move(self, tx: Tx, settlement: Settlement, now: int) -> bool:
+        run, attempt = settlement.unsettled.run, settlement.unsettled.attempt
+        ended = settlement.state in ENDED
+        queue = Queue.DELAYED if settlement.not_before > now else Queue.READY
+        expected = runs.c.state == RunState.PENDING
+        if attempt is not None:
+            expected = (runs.c.attempts == attempt.number) & schema.in_flight
+        return (
+            tx.conn.execute(
+                update(runs)
+                .where(runs.c.id == run.id, runs.c.fence == run.fence, expected)
+                .values(
+                    state=settlement.state,
+                    reason=settlement.reason,
+                    tries=settlement.tries,
+                    ended_at=now if ended else None,
+                    queue=None if ended else queue,
+                    not_before=run.not_before if ended else settlement.not_before,
+                    owner=None,
+                )
+            ).rowcount
+            == 1
+        )
+
+    def finish_deletions(self) -> int:
+        """Let go of triggers that are being deleted and have no open run left."""
+
+        def operation(tx: Tx) -> int:
+            is_open = exists().where(
+                runs.c.trigger_uid == triggers.c.uid, runs.c.ended_at.is_(None)
+            )
+            return tx.conn.execute(
+                update(triggers)
+                .where(triggers.c.state == TriggerState.DELETING, ~is_open)
+                .values(state=TriggerState.DELETED, updated_at=self._db.clock.now())
+            ).rowcount
+
+        return self._db.write(operation, "delete")
+
+
+def _mark_settled(tx: Tx, attempt: Attempt | None) -> None:
+    if attempt is None:
+        return
+    tx.conn.execute(
+        update(attempts)
+        .where(
+            attempts.c.run_id == attempt.run_id,
+            attempts.c.number == attempt.number,
+            ~attempts.c.settled,
+        )
+        .values(settled=True)
+    )

@@ -1,0 +1,443 @@
+"""Attempts under way: claimed, sent, accepted, seen running, stopped, ended.
+
+Every change carries the run's fencing token in its WHERE: an orchestrator that was taken for dead
+and comes back changes nothing that another has taken over.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import (
+    Connection,
+    Update,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from orchestrator.domain.signals import Topic
+from orchestrator.domain.states import AttemptState, Queue, RunState
+from orchestrator.store import schema
+from orchestrator.store.database import Database
+from orchestrator.store.rows import FLIGHT_COLUMNS, to_flight, to_run
+from orchestrator.store.schema import attempts, orchestrators, runs, triggers
+from orchestrator.store.values import Flight, Run
+from orchestrator.store.writer import Tx
+
+
+@dataclass(frozen=True, kw_only=True)
+class Claim:
+    """A run that is to be submitted: its job's name and the sealed bytes of its request."""
+
+    run: Run
+    job_name: str
+    namespace: str
+    spec_hash: str
+    body: bytes
+    execution_us: int
+    total_us: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ending:
+    """How an attempt ended."""
+
+    state: AttemptState
+    reason: str = ""
+    exit_code: int | None = None
+    node_id: str = ""
+    stdout: str = ""
+    stderr: str = ""
+    counted: bool = True
+    retryable: bool = True
+    hold_until: int = 0
+
+
+_CLAIM = (
+    update(runs)
+    .where(
+        runs.c.id == bindparam("b_id"),
+        runs.c.fence == bindparam("b_fence"),
+        runs.c.state == RunState.PENDING,
+        schema.is_ready,
+        runs.c.cancel.is_(None),
+    )
+    .values(
+        state=RunState.SUBMITTING,
+        queue=None,
+        owner=bindparam("v_owner"),
+        fence=runs.c.fence + 1,
+        attempts=bindparam("v_attempts"),
+        started_at=func.coalesce(runs.c.started_at, bindparam("v_now")),
+    )
+)
+
+_LIVE = (AttemptState.SENDING, AttemptState.ACCEPTED, AttemptState.RUNNING)
+_ACCEPTED = (AttemptState.ACCEPTED, AttemptState.RUNNING)
+
+
+class Flights:
+    """The store's side of dispatcher, watcher and canceller, for one orchestrator."""
+
+    def __init__(self, database: Database, owner: str) -> None:
+        self._db = database
+        self.owner = owner
+
+    # -- claiming ---------------------------------------------------------------------------
+
+    def ready(self, now: int, limit: int) -> list[Run]:
+        """Runs that may start, in the order in which they should."""
+        statement = (
+            select(runs, triggers.c.name.label("trigger_name"))
+            .join(triggers, triggers.c.uid == runs.c.trigger_uid)
+            .where(schema.is_ready, runs.c.not_before <= now)
+            .order_by(runs.c.priority.desc(), runs.c.not_before)
+            .limit(limit)
+        )
+        with self._db.read() as conn:
+            return [to_run(row) for row in conn.execute(statement).mappings()]
+
+    def next_ready(self) -> int | None:
+        """When the next delayed run becomes ready."""
+        with self._db.read() as conn:
+            return conn.scalar(
+                select(runs.c.not_before)
+                .where(schema.is_delayed)
+                .order_by(runs.c.not_before)
+                .limit(1)
+            )
+
+    def wake_delayed(self, now: int, limit: int = 1000) -> int:
+        """Let delayed runs whose time has come be ready."""
+
+        def operation(tx: Tx) -> int:
+            chosen = select(runs.c.id).where(schema.is_delayed, runs.c.not_before <= now)
+            woken = tx.conn.execute(
+                update(runs)
+                .where(runs.c.id.in_(chosen.order_by(runs.c.not_before).limit(limit)))
+                .where(schema.is_delayed)
+                .values(queue=Queue.READY)
+            ).rowcount
+            if woken:
+                tx.notify(Topic.READY)
+            return woken
+
+        return self._db.write(operation, "wake")
+
+    def in_flight(self) -> int:
+        """Runs in flight, of all orchestrators."""
+        with self._db.read() as conn:
+            return conn.scalar(select(func.count()).where(schema.in_flight)) or 0
+
+    def claim(self, claims: Sequence[Claim], max_in_flight: int) -> list[Flight]:
+        """Claim runs and store their attempts; returns those that are ours to send.
+
+        Claims nothing beyond `max_in_flight` runs in flight, counted under a lock.
+        """
+        return self._db.write(lambda tx: self._claim(tx, claims, max_in_flight), "claim")
+
+    def _claim(self, tx: Tx, claims: Sequence[Claim], max_in_flight: int) -> list[Flight]:
+        self._db.dialect.lock_claims(tx.conn)
+        now = self._db.clock.now()
+        flying = tx.conn.scalar(select(func.count()).where(schema.in_flight)) or 0
+        claims = claims[: max(0, max_in_flight - flying)]
+        taken = self._db.dialect.update_many(
+            tx.conn,
+            _CLAIM,
+            [
+                {
+                    "b_id": claim.run.id,
+                    "b_fence": claim.run.fence,
+                    "v_owner": self.owner,
+                    "v_attempts": claim.run.attempts + 1,
+                    "v_now": now,
+                }
+                for claim in claims
+            ],
+        )
+        won = [claim for claim, ok in zip(claims, taken, strict=True) if ok]
+        if won:
+            tx.conn.execute(insert(attempts), [_attempt_row(claim, now) for claim in won])
+            tx.notify(Topic.CHANGED)
+        return [_new_flight(claim, now) for claim in won]
+
+    def fail_unsent(self, run: Run, reason: str) -> None:
+        """End a pending run that can not be rendered: dead, with the reason."""
+
+        def operation(tx: Tx) -> None:
+            now = self._db.clock.now()
+            changed = tx.conn.execute(
+                update(runs)
+                .where(runs.c.id == run.id, runs.c.fence == run.fence, schema.is_ready)
+                .values(
+                    state=RunState.SUBMITTING,
+                    queue=None,
+                    owner=self.owner,
+                    fence=runs.c.fence + 1,
+                    attempts=runs.c.attempts + 1,
+                )
+            ).rowcount
+            if not changed:
+                return
+            row = _blank_attempt(run, now) | {
+                "state": AttemptState.FAILED,
+                "reason": reason,
+                "retryable": False,
+                "ended_at": now,
+            }
+            tx.conn.execute(insert(attempts), [row])
+            tx.notify(Topic.ENDED)
+
+        self._db.write(operation, "refuse")
+
+    # -- what flies -------------------------------------------------------------------------
+
+    def load(self, states: Sequence[AttemptState]) -> list[Flight]:
+        """The attempts of this orchestrator that are under way, for a restart."""
+        statement = (
+            select(*FLIGHT_COLUMNS)
+            .join(runs, runs.c.id == attempts.c.run_id)
+            .join(triggers, triggers.c.uid == runs.c.trigger_uid)
+            .where(
+                schema.in_flight,
+                runs.c.owner == self.owner,
+                attempts.c.number == runs.c.attempts,
+                attempts.c.state.in_(states),
+                attempts.c.ended_at.is_(None),
+            )
+        )
+        with self._db.read() as conn:
+            return [to_flight(row) for row in conn.execute(statement).mappings()]
+
+    def adopt_orphans(self) -> int:
+        """Take over runs in flight whose orchestrator is gone; their fencing token moves on."""
+
+        def operation(tx: Tx) -> int:
+            now = self._db.dialect.now(tx.conn)
+            alive = select(orchestrators.c.id).where(orchestrators.c.lease_until > now)
+            return tx.conn.execute(
+                update(runs)
+                .where(schema.in_flight, or_(runs.c.owner.is_(None), runs.c.owner.not_in(alive)))
+                .values(owner=self.owner, fence=runs.c.fence + 1)
+            ).rowcount
+
+        return self._db.write(operation, "adopt")
+
+    def accepted(self, flight: Flight, job_id: str, deadline_grace: int) -> Future[bool]:
+        """The cluster has the job: forget its bytes, start its deadline."""
+
+        def operation(tx: Tx) -> bool:
+            now = self._db.clock.now()
+            if not self._change(
+                tx,
+                flight,
+                _LIVE[:1],
+                state=AttemptState.ACCEPTED,
+                job_id=job_id,
+                body=None,
+                doubt=False,
+                submitted_at=now,
+                deadline_at=now + flight.total_us + deadline_grace,
+            ):
+                return False
+            cancel = tx.conn.scalar(
+                update(runs)
+                .where(
+                    runs.c.id == flight.run_id,
+                    runs.c.fence == flight.fence,
+                    runs.c.state == RunState.SUBMITTING,
+                )
+                .values(state=RunState.RUNNING)
+                .returning(runs.c.cancel)
+            )
+            tx.notify(Topic.FLIGHT, Topic.CHANGED)
+            if cancel is not None:
+                tx.notify(Topic.CANCEL)
+            return True
+
+        return self._db.submit(operation, "accept")
+
+    def doubted(self, flight: Flight, *, faults: int) -> Future[bool]:
+        """No clear answer: the same bytes will be sent again, or the job found by its name."""
+        return self._submit(flight, _LIVE[:1], "doubt", doubt=True, faults=faults)
+
+    def seen_running(self, flight: Flight, node_id: str) -> Future[bool]:
+        """The job runs."""
+        now = self._db.clock.now()
+        return self._submit(
+            flight,
+            (AttemptState.ACCEPTED,),
+            "running",
+            state=AttemptState.RUNNING,
+            running_at=now,
+            node_id=node_id,
+        )
+
+    def stopping(self, flight: Flight, reason: str) -> Future[bool]:
+        """The attempt's job is to be stopped; written before the cluster is asked."""
+        return self._submit(flight, _ACCEPTED, "stopping", stop_reason=reason)
+
+    def stopped(self, flight: Flight, at: int, hold_until: int) -> Future[bool]:
+        """The cluster was told to stop the job; another attempt may exist from `hold_until` on."""
+        return self._submit(flight, _ACCEPTED, "stopped", stopped_at=at, hold_until=hold_until)
+
+    def ended(self, flight: Flight, ending: Ending) -> Future[bool]:
+        """The attempt has ended. The completer moves its run."""
+
+        def operation(tx: Tx) -> bool:
+            changed = self._change(
+                tx,
+                flight,
+                _LIVE,
+                state=ending.state,
+                reason=ending.reason,
+                exit_code=ending.exit_code,
+                node_id=ending.node_id or attempts.c.node_id,
+                stdout=ending.stdout,
+                stderr=ending.stderr,
+                counted=ending.counted,
+                retryable=ending.retryable,
+                hold_until=ending.hold_until,
+                ended_at=self._db.clock.now(),
+                body=None,
+            )
+            if changed:
+                tx.notify(Topic.ENDED)
+            return changed
+
+        return self._db.submit(operation, "end")
+
+    def to_cancel(self, now: int, limit: int = 1000) -> list[Flight]:
+        """Attempts whose run somebody wants to end, or whose deadline has passed.
+
+        Those that are still being sent come too: what is never sent needs no stop.
+        """
+        late = and_(
+            attempts.c.deadline_at.is_not(None),
+            attempts.c.ended_at.is_(None),
+            attempts.c.deadline_at <= now,
+        )
+        found: dict[tuple[str, int], Flight] = {}
+        with self._db.read() as conn:
+            for condition in (schema.wants_cancel, late):
+                statement = (
+                    select(*FLIGHT_COLUMNS)
+                    .join(runs, runs.c.id == attempts.c.run_id)
+                    .join(triggers, triggers.c.uid == runs.c.trigger_uid)
+                    .where(
+                        condition,
+                        runs.c.owner == self.owner,
+                        attempts.c.number == runs.c.attempts,
+                        attempts.c.ended_at.is_(None),
+                    )
+                    .limit(limit)
+                )
+                for row in conn.execute(statement).mappings():
+                    flight = to_flight(row)
+                    found[flight.run_id, flight.number] = flight
+        return list(found.values())
+
+    def next_deadline(self) -> int | None:
+        """When the next attempt's time is over."""
+        with self._db.read() as conn:
+            return conn.scalar(
+                select(attempts.c.deadline_at)
+                .where(attempts.c.deadline_at.is_not(None), attempts.c.ended_at.is_(None))
+                .order_by(attempts.c.deadline_at)
+                .limit(1)
+            )
+
+    # -- helpers ----------------------------------------------------------------------------
+
+    def _submit(
+        self, flight: Flight, states: Sequence[AttemptState], label: str, **values: Any
+    ) -> Future[bool]:
+        return self._db.submit(lambda tx: self._change(tx, flight, states, **values), label)
+
+    def _change(
+        self, tx: Tx, flight: Flight, states: Sequence[AttemptState], **values: Any
+    ) -> bool:
+        return tx.conn.execute(_conditional(flight, states).values(**values)).rowcount == 1
+
+
+def _conditional(flight: Flight, states: Sequence[AttemptState]) -> Update:
+    fenced = exists().where(runs.c.id == flight.run_id, runs.c.fence == flight.fence)
+    return update(attempts).where(
+        attempts.c.run_id == flight.run_id,
+        attempts.c.number == flight.number,
+        attempts.c.ended_at.is_(None),
+        attempts.c.state.in_(states),
+        fenced,
+    )
+
+
+def _blank_attempt(run: Run, now: int) -> dict[str, Any]:
+    number = run.attempts + 1
+    return {
+        "run_id": run.id,
+        "number": number,
+        "job_name": f"unsent-{run.id}-a{number}",
+        "namespace": "",
+        "spec_hash": "",
+        "execution_us": 0,
+        "total_us": 0,
+        "created_at": now,
+    }
+
+
+def _attempt_row(claim: Claim, now: int) -> Mapping[str, Any]:
+    return {
+        "run_id": claim.run.id,
+        "number": claim.run.attempts + 1,
+        "job_name": claim.job_name,
+        "namespace": claim.namespace,
+        "state": AttemptState.SENDING,
+        "spec_hash": claim.spec_hash,
+        "body": claim.body,
+        "execution_us": claim.execution_us,
+        "total_us": claim.total_us,
+        "created_at": now,
+    }
+
+
+def _new_flight(claim: Claim, now: int) -> Flight:
+    return Flight(
+        run_id=claim.run.id,
+        number=claim.run.attempts + 1,
+        fence=claim.run.fence + 1,
+        trigger_uid=claim.run.trigger_uid,
+        trigger_name=claim.run.trigger_name,
+        job_name=claim.job_name,
+        job_id=None,
+        namespace=claim.namespace,
+        state=AttemptState.SENDING,
+        body=claim.body,
+        doubt=False,
+        faults=0,
+        execution_us=claim.execution_us,
+        total_us=claim.total_us,
+        created_at=now,
+        submitted_at=None,
+        running_at=None,
+        deadline_at=None,
+        stop_reason=None,
+        stopped_at=None,
+        hold_until=0,
+        cancel=None,
+        spec_hash=claim.spec_hash,
+    )
+
+
+def in_flight_by_owner(conn: Connection) -> dict[str, int]:
+    """Runs in flight of each orchestrator."""
+    statement = select(runs.c.owner, func.count()).where(schema.in_flight).group_by(runs.c.owner)
+    return {owner or "": count for owner, count in conn.execute(statement)}

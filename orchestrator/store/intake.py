@@ -1,0 +1,296 @@
+"""Intake: in one transaction, runs come into the ledger and `planned` moves on.
+
+Killed before the commit, nothing has happened; after it, the firings are in the ledger and are
+never planned again, because the update of `planned` is conditional on the value that was read.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from orchestrator.domain import names
+from orchestrator.domain.limits import Rate
+from orchestrator.domain.overlap import Admission, OpenRuns, Overlap, admit, capacity
+from orchestrator.domain.signals import Topic
+from orchestrator.domain.states import Origin, Queue, RunState
+from orchestrator.store.database import Database, canonical
+from orchestrator.store.lines import cancel_open, reserve_rate
+from orchestrator.store.schema import partitions, runs, triggers
+from orchestrator.store.values import DuePartition
+from orchestrator.store.writer import Tx
+
+_IN_CHUNK = 500  # values in one IN list
+
+
+@dataclass(frozen=True, kw_only=True)
+class Firing:
+    """What one run is for. `start` and `end` are the checkpoints before and after it."""
+
+    key: str
+    due_at: int
+    start: str
+    end: str
+    missed: bool = False
+    data: Mapping[str, Any] = field(default_factory=dict[str, Any])
+
+
+@dataclass(frozen=True, kw_only=True)
+class Admittance:
+    """How a trigger takes in firings."""
+
+    overlap: Overlap
+    priority: int = 0
+    max_in_flight: int | None = None
+    parallelism: int = 1
+    rate: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedBatch:
+    """A batch of firings of a partition, and where the partition stands afterwards."""
+
+    partition: DuePartition
+    firings: Sequence[Firing]
+    planned: str | None
+    wake_at: int | None
+    admittance: Admittance
+
+
+_ADVANCE = (
+    update(partitions)
+    .where(
+        partitions.c.trigger_uid == bindparam("b_uid"),
+        partitions.c.name == bindparam("b_name"),
+        partitions.c.epoch == bindparam("b_epoch"),
+        partitions.c.ordinal == bindparam("b_ordinal"),
+        partitions.c.wake_at == bindparam("b_wake_at"),
+    )
+    .values(
+        planned=bindparam("v_planned"),
+        wake_at=bindparam("v_wake_at"),
+        ordinal=bindparam("v_ordinal"),
+    )
+)
+
+
+class Intake:
+    """Reads partitions whose time has come and takes in what they yield."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def due(self, now: int, limit: int) -> list[DuePartition]:
+        """Partitions to look at by `now`, earliest first."""
+        statement = (
+            select(
+                partitions.c.trigger_uid,
+                triggers.c.name.label("trigger_name"),
+                triggers.c.kind,
+                triggers.c.version,
+                triggers.c.definition,
+                partitions.c.name,
+                partitions.c.planned,
+                partitions.c.ordinal,
+                partitions.c.epoch,
+                partitions.c.wake_at,
+            )
+            .join(triggers, triggers.c.uid == partitions.c.trigger_uid)
+            .where(partitions.c.wake_at <= now)
+            .order_by(partitions.c.wake_at)
+            .limit(limit)
+        )
+        with self._db.read() as conn:
+            return [DuePartition(**row) for row in conn.execute(statement).mappings()]
+
+    def next_wake(self) -> int | None:
+        """The earliest wake time of all."""
+        with self._db.read() as conn:
+            return conn.scalar(
+                select(partitions.c.wake_at)
+                .where(partitions.c.wake_at.is_not(None))
+                .order_by(partitions.c.wake_at)
+                .limit(1)
+            )
+
+    def take_in(self, batches: Sequence[PlannedBatch]) -> int:
+        """Take in batches, one per partition. Returns the number of new runs.
+
+        A batch whose partition has moved since it was read (paused, changed, planned by another
+        orchestrator) is left out: it will be read again.
+        """
+        return self._db.write(lambda tx: self._take_in(tx, batches), "intake")
+
+    def _take_in(self, tx: Tx, batches: Sequence[PlannedBatch]) -> int:
+        moved = self._db.dialect.update_many(tx.conn, _ADVANCE, [_advance(b) for b in batches])
+        taken = [batch for batch, ok in zip(batches, moved, strict=True) if ok]
+        open_runs = _open_runs(tx.conn, taken)
+        now = self._db.clock.now()
+        rows: list[dict[str, Any]] = []
+        for batch in taken:
+            rows += self._rows(tx, batch, open_runs, now)
+        self._insert(tx.conn, rows)
+        states = {row["queue"] for row in rows}
+        if Queue.READY in states or Queue.DELAYED in states:
+            tx.notify(Topic.READY)
+        if rows:
+            tx.notify(Topic.CHANGED)
+        return len(rows)
+
+    def _rows(
+        self,
+        tx: Tx,
+        batch: PlannedBatch,
+        open_runs: Mapping[tuple[str, str], OpenRuns],
+        now: int,
+    ) -> list[dict[str, Any]]:
+        partition, how = batch.partition, batch.admittance
+        plan = admit(
+            how.overlap,
+            [firing.missed for firing in batch.firings],
+            open_runs.get((partition.trigger_uid, partition.name), OpenRuns()),
+            capacity(how.overlap, how.max_in_flight, how.parallelism),
+        )
+        if plan.replace:
+            cancel_open(tx, partition.trigger_uid, partition.name, "replaced")
+        rows: list[dict[str, Any]] = []
+        for position, (firing, admission) in enumerate(
+            zip(batch.firings, plan.admissions, strict=True)
+        ):
+            row = new_run(
+                self._db.instance,
+                partition.trigger_uid,
+                firing.key,
+                version=partition.version,
+                definition=partition.definition,
+                origin=Origin.SOURCE,
+                partition=partition.name,
+                due_at=firing.due_at,
+                now=now,
+                priority=how.priority,
+                data=firing.data,
+            )
+            row["ordinal"] = partition.ordinal + position
+            row["range_start"], row["range_end"] = firing.start, firing.end
+            if admission in (Admission.SKIP_MISSED, Admission.SKIP_OVERLAP):
+                row.update(state=RunState.SKIPPED, queue=None, reason=admission.value, ended_at=now)
+            elif admission is Admission.LINE:
+                row["queue"] = Queue.LINE
+            elif how.rate is not None:
+                reserve_rate(tx.conn, row, Rate(per_second=how.rate), now)
+            rows.append(row)
+        return rows
+
+    def _insert(self, conn: Connection, rows: list[dict[str, Any]]) -> None:
+        if not rows:
+            return
+        conn.exec_driver_sql("SAVEPOINT runs")
+        try:
+            conn.execute(insert(runs), rows)
+        except IntegrityError:
+            # Somebody was here before the schedule: a backfill, or a restore that found the job.
+            conn.exec_driver_sql("ROLLBACK TO SAVEPOINT runs")
+            for row in rows:
+                if not self._db.dialect.insert_ignore(conn, runs, [row]):
+                    _join(conn, row)
+        conn.exec_driver_sql("RELEASE SAVEPOINT runs")
+
+
+def _advance(batch: PlannedBatch) -> dict[str, Any]:
+    partition = batch.partition
+    return {
+        "b_uid": partition.trigger_uid,
+        "b_name": partition.name,
+        "b_epoch": partition.epoch,
+        "b_ordinal": partition.ordinal,
+        "b_wake_at": partition.wake_at,
+        "v_planned": batch.planned,
+        "v_wake_at": batch.wake_at,
+        "v_ordinal": partition.ordinal + len(batch.firings),
+    }
+
+
+def _join(conn: Connection, row: Mapping[str, Any]) -> None:
+    """Give the run that has this key already its place in the partition's order."""
+    conn.execute(
+        update(runs)
+        .where(runs.c.trigger_uid == row["trigger_uid"], runs.c.key == row["key"])
+        .values(
+            ordinal=row["ordinal"],
+            range_start=row["range_start"],
+            range_end=row["range_end"],
+            partition=row["partition"],
+        )
+    )
+
+
+def _open_runs(
+    conn: Connection, batches: Sequence[PlannedBatch]
+) -> dict[tuple[str, str], OpenRuns]:
+    """The open runs of the partitions whose policy asks for them."""
+    uids = [
+        batch.partition.trigger_uid
+        for batch in batches
+        if batch.admittance.overlap is not Overlap.ALLOW
+        or batch.admittance.max_in_flight is not None
+    ]
+    found: dict[tuple[str, str], OpenRuns] = {}
+    for start in range(0, len(uids), _IN_CHUNK):
+        statement = (
+            select(
+                runs.c.trigger_uid,
+                runs.c.partition,
+                func.count(),
+                func.count().filter(runs.c.queue == Queue.LINE),
+            )
+            .where(
+                runs.c.trigger_uid.in_(uids[start : start + _IN_CHUNK]),
+                runs.c.ended_at.is_(None),
+            )
+            .group_by(runs.c.trigger_uid, runs.c.partition)
+        )
+        for uid, name, total, in_line in conn.execute(statement):
+            found[uid, name] = OpenRuns(total=total, in_line=in_line)
+    return found
+
+
+def new_run(
+    instance: str,
+    trigger_uid: str,
+    key: str,
+    *,
+    version: int,
+    definition: str,
+    origin: Origin,
+    partition: str,
+    due_at: int,
+    now: int,
+    priority: int = 0,
+    data: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
+    """A row for `runs`: pending and ready."""
+    return {
+        "id": names.run_id(instance, trigger_uid, key),
+        "trigger_uid": trigger_uid,
+        "key": key,
+        "version": version,
+        "definition": definition,
+        "origin": origin,
+        "partition": partition,
+        "ordinal": None,
+        "range_start": None,
+        "range_end": None,
+        "state": RunState.PENDING,
+        "queue": Queue.READY,
+        "reason": "",
+        "priority": priority,
+        "due_at": due_at,
+        "created_at": now,
+        "not_before": due_at,
+        "ended_at": None,
+        "data": canonical(data) if data else "{}",
+    }

@@ -1,0 +1,112 @@
+"""Lines: the order and the limits in which the pending runs of a partition become ready."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from sqlalchemy import Connection, func, select, update
+
+from orchestrator.domain.limits import Rate
+from orchestrator.domain.signals import Topic
+from orchestrator.domain.states import Queue
+from orchestrator.store import schema
+from orchestrator.store.schema import partitions, runs, triggers
+from orchestrator.store.writer import Tx
+
+_PROMOTE_AT_MOST = 1000  # a transaction
+
+
+def reserve_rate(conn: Connection, row: dict[str, Any], rate: Rate, now: int) -> None:
+    """Give a run that becomes ready its place in the trigger's rate; sets its queue and time."""
+    condition = triggers.c.uid == row["trigger_uid"]
+    earliest = conn.scalar(select(triggers.c.rate_next).where(condition)) or 0
+    at, following = rate.reserve(max(earliest, row["not_before"]), now)
+    conn.execute(update(triggers).where(condition).values(rate_next=following))
+    row["not_before"] = at
+    row["queue"] = Queue.DELAYED if at > now else Queue.READY
+
+
+def promote(
+    tx: Tx, trigger_uid: str, partition: str, *, room: int | None, rate: float | None, now: int
+) -> int:
+    """Let the head of a partition's line become ready, as far as `room` allows (None: all)."""
+    mine = (
+        (runs.c.trigger_uid == trigger_uid)
+        & (runs.c.partition == partition)
+        & runs.c.ended_at.is_(None)
+    )
+    in_line = mine & (runs.c.queue == Queue.LINE)
+    free = _PROMOTE_AT_MOST
+    if room is not None:
+        out = tx.conn.scalar(
+            select(func.count()).where(mine, func.coalesce(runs.c.queue, "") != Queue.LINE)
+        )
+        free = min(free, room - (out or 0))
+    if free <= 0:
+        return 0
+    head = (
+        select(runs.c.id, runs.c.not_before)
+        .where(in_line)
+        .order_by(runs.c.ordinal, runs.c.due_at)
+        .limit(free)
+    )
+    rows = [dict(row) for row in tx.conn.execute(head).mappings()]
+    for row in rows:
+        row |= {"trigger_uid": trigger_uid, "queue": Queue.READY}
+        row["not_before"] = max(row["not_before"], now)
+        if rate is not None:
+            reserve_rate(tx.conn, row, Rate(per_second=rate), now)
+        tx.conn.execute(
+            update(runs)
+            .where(runs.c.id == row["id"], runs.c.queue == Queue.LINE)
+            .values(queue=row["queue"], not_before=row["not_before"])
+        )
+    if rows:
+        tx.notify(Topic.READY)
+    return len(rows)
+
+
+def cancel_open(tx: Tx, trigger_uid: str, partition: str | None, reason: str) -> int:
+    """Ask for the end of a trigger's open runs: the completer ends those that wait, the canceller
+    those in flight. Returns how many."""
+    mine = (runs.c.trigger_uid == trigger_uid) & runs.c.ended_at.is_(None)
+    if partition is not None:
+        mine &= runs.c.partition == partition
+    asked = tx.conn.execute(
+        update(runs).where(mine, runs.c.cancel.is_(None)).values(cancel=reason)
+    ).rowcount
+    if asked:
+        tx.notify(Topic.CANCEL, Topic.ENDED)
+    return asked
+
+
+def move_done(conn: Connection, trigger_uid: str, partition: str) -> None:
+    """Move `done` over the contiguous prefix of what is finished.
+
+    That is the start of the first run that is open or dead and not released; without one, it is
+    `planned`. Both are found by partial indexes that hold only such runs.
+    """
+    mine = (
+        (runs.c.trigger_uid == trigger_uid)
+        & (runs.c.partition == partition)
+        & runs.c.ordinal.is_not(None)
+    )
+    firsts: list[Mapping[str, Any]] = []
+    for condition in (
+        runs.c.ended_at.is_(None),
+        schema.is_dead & ~runs.c.released,
+    ):
+        statement = (
+            select(runs.c.ordinal, runs.c.range_start)
+            .where(mine, condition)
+            .order_by(runs.c.ordinal)
+            .limit(1)
+        )
+        firsts += [dict(row) for row in conn.execute(statement).mappings()]
+    first = min(firsts, key=lambda row: row["ordinal"], default=None)
+    conn.execute(
+        update(partitions)
+        .where(partitions.c.trigger_uid == trigger_uid, partitions.c.name == partition)
+        .values(done=partitions.c.planned if first is None else first["range_start"])
+    )

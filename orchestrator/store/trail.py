@@ -1,0 +1,40 @@
+"""The audit trail: who did what, written with what was done."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import insert
+
+from orchestrator.store.database import canonical
+from orchestrator.store.schema import trail
+from orchestrator.store.writer import Tx
+
+
+def write(
+    tx: Tx, actor: str, action: str, subject: str, detail: Mapping[str, Any], now: int
+) -> None:
+    """Write one entry."""
+    write_many(tx, actor, action, [(subject, detail)], now)
+
+
+def write_many(
+    tx: Tx,
+    actor: str,
+    action: str,
+    subjects: Sequence[tuple[str, Mapping[str, Any]]],
+    now: int,
+) -> None:
+    """Write an entry for each subject."""
+    rows = [
+        {
+            "at": now,
+            "actor": actor,
+            "action": action,
+            "subject": subject,
+            "detail": canonical(detail),
+        }
+        for subject, detail in subjects
+    ]
+    tx.conn.execute(insert(trail), rows)

@@ -1,0 +1,359 @@
+"""Triggers by command: register, change, pause, resume, delete."""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import insert, select, update
+
+from orchestrator.domain import names
+from orchestrator.domain.signals import Topic
+from orchestrator.domain.states import TriggerState
+from orchestrator.store import trail
+from orchestrator.store.database import Database
+from orchestrator.store.errors import Conflict, Missing
+from orchestrator.store.lines import cancel_open
+from orchestrator.store.rows import to_trigger
+from orchestrator.store.schema import definitions, partitions, templates, trigger_versions, triggers
+from orchestrator.store.values import Trigger
+from orchestrator.store.writer import Tx
+
+_IN_CHUNK = 500
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewPartition:
+    """Where a partition of a trigger begins."""
+
+    name: str
+    planned: str | None
+    wake_at: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class NewTrigger:
+    """A trigger as it is registered. `definition` and `job` are canonical JSON."""
+
+    name: str
+    kind: str
+    definition_hash: str
+    definition: str
+    template_hash: str
+    job: str
+    uid: str
+    partitions: Sequence[NewPartition]
+    paused: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Change:
+    """A new version of a trigger. `partitions` is set where its source or times change."""
+
+    definition_hash: str
+    definition: str
+    template_hash: str
+    job: str
+    partitions: Sequence[NewPartition] | None = None
+
+
+class Triggers:
+    """The store's side of registration."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def create(self, new: Sequence[NewTrigger], actor: str) -> list[Trigger]:
+        """Register triggers, all or none. Raises Conflict for a name that exists."""
+        return self._db.write(lambda tx: self._create(tx, new, actor), "register")
+
+    def _create(self, tx: Tx, new: Sequence[NewTrigger], actor: str) -> list[Trigger]:
+        now = self._db.clock.now()
+        conn = tx.conn
+        taken = self._taken(tx, [trigger.name for trigger in new])
+        if taken:
+            raise Conflict(
+                f"trigger {sorted(taken)[0]!r} exists already: choose another name, change it with "
+                "`orch apply`, or delete it first"
+            )
+        bodies = {t.definition_hash: t.definition for t in new}
+        jobs = {t.template_hash: t.job for t in new}
+        self._keep_content(tx, bodies, jobs)
+        rows: list[dict[str, Any]] = [
+            {
+                "uid": t.uid,
+                "name": t.name,
+                "kind": t.kind,
+                "state": TriggerState.PAUSED if t.paused else TriggerState.ACTIVE,
+                "note": "registered as paused" if t.paused else "",
+                "version": 1,
+                "definition": t.definition_hash,
+                "created_at": now,
+                "updated_at": now,
+            }
+            for t in new
+        ]
+        conn.execute(insert(triggers), rows)
+        conn.execute(
+            insert(trigger_versions),
+            [
+                {
+                    "trigger_uid": t.uid,
+                    "version": 1,
+                    "definition": t.definition_hash,
+                    "created_at": now,
+                    "created_by": actor,
+                }
+                for t in new
+            ],
+        )
+        conn.execute(
+            insert(partitions),
+            [
+                {
+                    "trigger_uid": t.uid,
+                    "name": p.name,
+                    "planned": p.planned,
+                    "done": p.planned,
+                    "base": p.planned,
+                    "wake_at": None if t.paused else p.wake_at,
+                }
+                for t in new
+                for p in t.partitions
+            ],
+        )
+        trail.write_many(tx, actor, "register", [(t.name, {"uid": t.uid}) for t in new], now)
+        tx.notify(Topic.SCHEDULE)
+        return [
+            Trigger(
+                uid=row["uid"],
+                name=row["name"],
+                kind=row["kind"],
+                state=TriggerState(row["state"]),
+                note=row["note"],
+                version=1,
+                definition=row["definition"],
+                created_at=now,
+                updated_at=now,
+            )
+            for row in rows
+        ]
+
+    def _taken(self, tx: Tx, wanted: Sequence[str]) -> set[str]:
+        taken: set[str] = set()
+        for start in range(0, len(wanted), _IN_CHUNK):
+            chunk = list(wanted[start : start + _IN_CHUNK])
+            taken |= set(
+                tx.conn.scalars(
+                    select(triggers.c.name).where(
+                        triggers.c.name.in_(chunk), triggers.c.state != TriggerState.DELETED
+                    )
+                )
+            )
+        return taken
+
+    def _keep_content(self, tx: Tx, bodies: Mapping[str, str], jobs: Mapping[str, str]) -> None:
+        dialect = self._db.dialect
+        dialect.insert_ignore(
+            tx.conn, definitions, [{"hash": key, "body": body} for key, body in bodies.items()]
+        )
+        known = self._known_templates(tx, list(jobs))
+        dialect.insert_ignore(
+            tx.conn,
+            templates,
+            [
+                {"hash": key, "job": zlib.compress(job.encode())}
+                for key, job in jobs.items()
+                if key not in known
+            ],
+        )
+
+    def _known_templates(self, tx: Tx, hashes: Sequence[str]) -> set[str]:
+        known: set[str] = set()
+        for start in range(0, len(hashes), _IN_CHUNK):
+            chunk = list(hashes[start : start + _IN_CHUNK])
+            known |= set(
+                tx.conn.scalars(select(templates.c.hash).where(templates.c.hash.in_(chunk)))
+            )
+        return known
+
+    def change(self, trigger: Trigger, change: Change, actor: str) -> Trigger:
+        """Give a trigger its next version. Raises Conflict if it has changed meanwhile."""
+
+        def operation(tx: Tx) -> Trigger:
+            now = self._db.clock.now()
+            self._keep_content(
+                tx,
+                {change.definition_hash: change.definition},
+                {change.template_hash: change.job},
+            )
+            row = (
+                tx.conn.execute(
+                    update(triggers)
+                    .where(
+                        triggers.c.uid == trigger.uid,
+                        triggers.c.version == trigger.version,
+                        triggers.c.state.in_([TriggerState.ACTIVE, TriggerState.PAUSED]),
+                    )
+                    .values(
+                        version=trigger.version + 1,
+                        definition=change.definition_hash,
+                        updated_at=now,
+                    )
+                    .returning(triggers)
+                )
+                .mappings()
+                .first()
+            )
+            if row is None:
+                raise Conflict(f"trigger {trigger.name!r} was changed by somebody else: try again")
+            changed = to_trigger(row)
+            tx.conn.execute(
+                insert(trigger_versions).values(
+                    trigger_uid=trigger.uid,
+                    version=changed.version,
+                    definition=change.definition_hash,
+                    created_at=now,
+                    created_by=actor,
+                )
+            )
+            for partition in change.partitions or ():
+                self._repoint(tx, changed, partition)
+            trail.write(tx, actor, "change", trigger.name, {"version": changed.version}, now)
+            tx.notify(Topic.SCHEDULE)
+            return changed
+
+        return self._db.write(operation, "change")
+
+    def _repoint(self, tx: Tx, trigger: Trigger, partition: NewPartition) -> None:
+        """Go on from another place: the ledger's tiling begins anew there."""
+        wake_at = partition.wake_at if trigger.state is TriggerState.ACTIVE else None
+        changed = tx.conn.execute(
+            update(partitions)
+            .where(
+                partitions.c.trigger_uid == trigger.uid,
+                partitions.c.name == partition.name,
+            )
+            .values(
+                planned=partition.planned,
+                base=partition.planned,
+                base_ordinal=partitions.c.ordinal,
+                wake_at=wake_at,
+                epoch=partitions.c.epoch + 1,
+            )
+        ).rowcount
+        if not changed:
+            raise Missing(f"trigger {trigger.name!r} has no partition {partition.name!r}")
+
+    def pause(self, name: str, note: str, actor: str) -> Trigger:
+        """Make no new firings; runs that exist go on. Pausing twice keeps the newer note."""
+
+        def operation(tx: Tx) -> Trigger:
+            trigger = self._set_state(tx, name, TriggerState.PAUSED, note)
+            tx.conn.execute(
+                update(partitions)
+                .where(partitions.c.trigger_uid == trigger.uid)
+                .values(wake_at=None, epoch=partitions.c.epoch + 1)
+            )
+            trail.write(tx, actor, "pause", name, {"note": note}, trigger.updated_at)
+            return trigger
+
+        return self._db.write(operation, "pause")
+
+    def resume(self, name: str, wake: Mapping[str, int | None], actor: str) -> Trigger:
+        """Make firings again; `wake` tells for each partition when to look at it."""
+
+        def operation(tx: Tx) -> Trigger:
+            trigger = self._set_state(tx, name, TriggerState.ACTIVE, "")
+            for partition, wake_at in wake.items():
+                tx.conn.execute(
+                    update(partitions)
+                    .where(partitions.c.trigger_uid == trigger.uid, partitions.c.name == partition)
+                    .values(wake_at=wake_at, epoch=partitions.c.epoch + 1)
+                )
+            trail.write(tx, actor, "resume", name, {}, trigger.updated_at)
+            tx.notify(Topic.SCHEDULE)
+            return trigger
+
+        return self._db.write(operation, "resume")
+
+    def delete(self, name: str, *, cancel: bool, actor: str) -> Trigger:
+        """Make no new firings, and let go once the open runs have ended (or are cancelled)."""
+
+        def operation(tx: Tx) -> Trigger:
+            trigger = self._set_state(tx, name, TriggerState.DELETING, "")
+            tx.conn.execute(
+                update(partitions)
+                .where(partitions.c.trigger_uid == trigger.uid)
+                .values(wake_at=None, epoch=partitions.c.epoch + 1)
+            )
+            if cancel:
+                cancel_open(tx, trigger.uid, None, "trigger deleted")
+            trail.write(tx, actor, "delete", name, {"cancel": cancel}, trigger.updated_at)
+            tx.notify(Topic.ENDED)
+            return trigger
+
+        return self._db.write(operation, "remove")
+
+    def _set_state(self, tx: Tx, name: str, state: TriggerState, note: str) -> Trigger:
+        row = (
+            tx.conn.execute(
+                update(triggers)
+                .where(
+                    triggers.c.name == name,
+                    triggers.c.state.in_([TriggerState.ACTIVE, TriggerState.PAUSED]),
+                )
+                .values(state=state, note=note, updated_at=self._db.clock.now())
+                .returning(triggers)
+            )
+            .mappings()
+            .first()
+        )
+        if row is None:
+            raise Missing(f"there is no trigger {name!r}")
+        return to_trigger(row)
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def get(self, name: str) -> Trigger:
+        """A trigger by its name. Raises Missing."""
+        with self._db.read() as conn:
+            row = (
+                conn.execute(
+                    select(triggers).where(
+                        triggers.c.name == name, triggers.c.state != TriggerState.DELETED
+                    )
+                )
+                .mappings()
+                .first()
+            )
+        if row is None:
+            raise Missing(f"there is no trigger {name!r}")
+        return to_trigger(row)
+
+    def definitions(self, hashes: Sequence[str]) -> dict[str, dict[str, Any]]:
+        """Definitions by their hashes."""
+        found: dict[str, dict[str, Any]] = {}
+        with self._db.read() as conn:
+            for start in range(0, len(hashes), _IN_CHUNK):
+                chunk = list(hashes[start : start + _IN_CHUNK])
+                statement = select(definitions).where(definitions.c.hash.in_(chunk))
+                for row in conn.execute(statement):
+                    found[row.hash] = json.loads(row.body)
+        return found
+
+    def template(self, template_hash: str) -> dict[str, Any]:
+        """A job template by its hash. Raises Missing."""
+        with self._db.read() as conn:
+            job = conn.scalar(select(templates.c.job).where(templates.c.hash == template_hash))
+        if job is None:
+            raise Missing(f"there is no job template {template_hash}")
+        return json.loads(zlib.decompress(job))
+
+
+def new_uid() -> str:
+    """A uid for a trigger, given once."""
+    return names.new_trigger_uid()
