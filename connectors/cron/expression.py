@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -91,10 +90,13 @@ def parse(text: str) -> Expression:
     fields = _spelled_out(text.lower().strip()).split()
     if len(fields) != len(_FIELDS):
         raise _error(f"{text!r} has {len(fields)} fields", _count_remedy(len(fields)))
-    minute, hour, days, months, weekdays = (
-        _values(field, text) for field, text in zip(_FIELDS, fields, strict=True)
-    )
-    del minute, hour, weekdays
+    plain: list[str] = []
+    values: list[set[int]] = []
+    for field, written in zip(_FIELDS, fields, strict=True):
+        terms = [_term(field, term) for term in written.split(",")]
+        plain.append(",".join(term for term, _ in terms))
+        values.append({number for _, numbers in terms for number in numbers})
+    _, _, days, months, _ = values
     both_days_restricted = fields[2][0] != "*" and fields[4][0] != "*"
     longest = max(_DAYS_IN_MONTH[month - 1] for month in months)
     if min(days) > longest and not both_days_restricted:
@@ -103,7 +105,7 @@ def parse(text: str) -> Expression:
             f"{text!r} never comes: no {names} has a day {min(days)}",
             f"write a day up to {longest}, or another month",
         )
-    return Expression(text=" ".join(fields), fixed=fields[0][0] != "*" and fields[1][0] != "*")
+    return Expression(text=" ".join(plain), fixed=fields[0][0] != "*" and fields[1][0] != "*")
 
 
 def _spelled_out(text: str) -> str:
@@ -130,14 +132,8 @@ def _count_remedy(count: int) -> str:
     return five
 
 
-def _values(field: _Field, text: str) -> set[int]:
-    values: set[int] = set()
-    for term in text.split(","):
-        values.update(_term(field, term))
-    return values
-
-
-def _term(field: _Field, term: str) -> Iterable[int]:
+def _term(field: _Field, term: str) -> tuple[str, range]:
+    """A term as cronsim reads it rightly, and its numbers."""
     if term == "":
         raise field.wrong("an empty place in the list", "remove the comma that is too many")
     _refuse_foreign(field, term)
@@ -165,7 +161,8 @@ def _term(field: _Field, term: str) -> Iterable[int]:
         raise field.wrong(
             f"the step of {term!r} is longer than the field", f"write {low} alone{hint}"
         )
-    return range(low, high + 1, stride)
+    one = not star and low == high
+    return str(low) if one else term, range(low, high + 1, stride)  # 12-12/1 would be 12-23
 
 
 def _refuse_foreign(field: _Field, term: str) -> None:
