@@ -14,8 +14,8 @@ from enum import Enum
 COMPUTE_COMPLETED = 9
 _TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 # ComputeState values of an execution that a node took on (recordings: 5 while it runs, then 9, 10
-# or 11); below are bids.
-_STARTED = frozenset({5, 6, 7, 8, COMPUTE_COMPLETED, 10, 11})
+# or 11); the others are bids.
+_STARTED = frozenset({5, 6, 7, COMPUTE_COMPLETED, 10, 11})
 _NO_NODES = re.compile(r"not enough nodes to run job\. requested: \d+, available: 0\b")
 _TIMED_OUT = re.compile(r"execution timed out after ([0-9.hmsµu]+)", re.IGNORECASE)
 _UNIT = re.compile(r"(?<=\d)(?=[a-zµ])")

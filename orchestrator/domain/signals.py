@@ -14,6 +14,7 @@ class Topic(StrEnum):
     READY = "ready"  # a run may start
     FLIGHT = "flight"  # an attempt was accepted
     ENDED = "ended"  # an attempt has ended and its run is not moved yet
+    ADOPTED = "adopted"  # runs of another orchestrator are ours now
     CANCEL = "cancel"  # somebody wants a run to end
     OUTBOX = "outbox"  # a callback waits
     CHANGED = "changed"  # a run changed its state (for those who watch)

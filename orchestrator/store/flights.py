@@ -6,6 +6,7 @@ and comes back changes nothing that another has taken over.
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -19,7 +20,6 @@ from sqlalchemy import (
     exists,
     func,
     insert,
-    or_,
     select,
     update,
 )
@@ -29,7 +29,7 @@ from orchestrator.domain.states import AttemptState, Queue, RunState
 from orchestrator.store import schema
 from orchestrator.store.database import Database
 from orchestrator.store.rows import FLIGHT_COLUMNS, to_flight, to_run
-from orchestrator.store.schema import attempts, orchestrators, runs, triggers
+from orchestrator.store.schema import attempts, runs, triggers
 from orchestrator.store.values import Flight, Run
 from orchestrator.store.writer import Tx
 
@@ -45,6 +45,7 @@ class Claim:
     body: bytes
     execution_us: int
     total_us: int
+    grace_us: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,6 +82,7 @@ _CLAIM = (
     )
 )
 
+_IN_CHUNK = 500
 _LIVE = (AttemptState.SENDING, AttemptState.ACCEPTED, AttemptState.RUNNING)
 _ACCEPTED = (AttemptState.ACCEPTED, AttemptState.RUNNING)
 
@@ -91,6 +93,7 @@ class Flights:
     def __init__(self, database: Database, owner: str) -> None:
         self._db = database
         self.owner = owner
+        self._news: deque[tuple[str, int]] = deque()
 
     # -- claiming ---------------------------------------------------------------------------
 
@@ -203,36 +206,69 @@ class Flights:
 
     def load(self, states: Sequence[AttemptState]) -> list[Flight]:
         """The attempts of this orchestrator that are under way, for a restart."""
+        return self._select(runs.c.owner == self.owner, attempts.c.state.in_(states))
+
+    def news(self) -> list[Flight]:
+        """Those that were accepted or stopped here since the last call, as they are now."""
+        changed: set[str] = set()
+        while self._news:
+            changed.add(self._news.popleft()[0])
+        found: list[Flight] = []
+        wanted = list(changed)
+        for start in range(0, len(wanted), _IN_CHUNK):
+            found += self._select(
+                runs.c.id.in_(wanted[start : start + _IN_CHUNK]), attempts.c.state.in_(_ACCEPTED)
+            )
+        return found
+
+    def _noted(self, flight: Flight, change: Future[bool]) -> Future[bool]:
+        """Let `news` tell of a change once it is committed."""
+
+        def note(done: Future[bool]) -> None:
+            if done.exception() is None and done.result():
+                self._news.append((flight.run_id, flight.number))
+
+        change.add_done_callback(note)
+        return change
+
+    def _select(self, *conditions: Any) -> list[Flight]:
         statement = (
             select(*FLIGHT_COLUMNS)
             .join(runs, runs.c.id == attempts.c.run_id)
             .join(triggers, triggers.c.uid == runs.c.trigger_uid)
             .where(
                 schema.in_flight,
-                runs.c.owner == self.owner,
                 attempts.c.number == runs.c.attempts,
-                attempts.c.state.in_(states),
                 attempts.c.ended_at.is_(None),
+                *conditions,
             )
         )
         with self._db.read() as conn:
             return [to_flight(row) for row in conn.execute(statement).mappings()]
 
-    def adopt_orphans(self) -> int:
-        """Take over runs in flight whose orchestrator is gone; their fencing token moves on."""
+    def shift_waits(self, step: int, now: int) -> None:
+        """The clock was set back: let retries and deadlines of attempts move with it."""
 
-        def operation(tx: Tx) -> int:
-            now = self._db.dialect.now(tx.conn)
-            alive = select(orchestrators.c.id).where(orchestrators.c.lease_until > now)
-            return tx.conn.execute(
+        def operation(tx: Tx) -> None:
+            tx.conn.execute(
                 update(runs)
-                .where(schema.in_flight, or_(runs.c.owner.is_(None), runs.c.owner.not_in(alive)))
-                .values(owner=self.owner, fence=runs.c.fence + 1)
-            ).rowcount
+                .where(schema.is_delayed, runs.c.attempts > 0, runs.c.not_before > now)
+                .values(not_before=runs.c.not_before + step)
+            )
+            for column in (attempts.c.deadline_at, attempts.c.hold_until):
+                tx.conn.execute(
+                    update(attempts)
+                    .where(
+                        attempts.c.deadline_at.is_not(None),
+                        attempts.c.ended_at.is_(None),
+                        column > now,
+                    )
+                    .values({column: column + step})
+                )
 
-        return self._db.write(operation, "adopt")
+        self._db.write(operation, "shift")
 
-    def accepted(self, flight: Flight, job_id: str, deadline_grace: int) -> Future[bool]:
+    def accepted(self, flight: Flight, job_id: str) -> Future[bool]:
         """The cluster has the job: forget its bytes, start its deadline."""
 
         def operation(tx: Tx) -> bool:
@@ -240,13 +276,13 @@ class Flights:
             if not self._change(
                 tx,
                 flight,
-                _LIVE[:1],
+                (AttemptState.SENDING,),
                 state=AttemptState.ACCEPTED,
                 job_id=job_id,
                 body=None,
                 doubt=False,
                 submitted_at=now,
-                deadline_at=now + flight.total_us + deadline_grace,
+                deadline_at=now + flight.total_us + flight.grace_us,
             ):
                 return False
             cancel = tx.conn.scalar(
@@ -264,11 +300,11 @@ class Flights:
                 tx.notify(Topic.CANCEL)
             return True
 
-        return self._db.submit(operation, "accept")
+        return self._noted(flight, self._db.submit(operation, "accept"))
 
     def doubted(self, flight: Flight, *, faults: int) -> Future[bool]:
         """No clear answer: the same bytes will be sent again, or the job found by its name."""
-        return self._submit(flight, _LIVE[:1], "doubt", doubt=True, faults=faults)
+        return self._submit(flight, (AttemptState.SENDING,), "doubt", doubt=True, faults=faults)
 
     def seen_running(self, flight: Flight, node_id: str) -> Future[bool]:
         """The job runs."""
@@ -284,11 +320,13 @@ class Flights:
 
     def stopping(self, flight: Flight, reason: str) -> Future[bool]:
         """The attempt's job is to be stopped; written before the cluster is asked."""
-        return self._submit(flight, _ACCEPTED, "stopping", stop_reason=reason)
+        change = self._submit(flight, _ACCEPTED, "stopping", stop_reason=reason)
+        return self._noted(flight, change)
 
     def stopped(self, flight: Flight, at: int, hold_until: int) -> Future[bool]:
         """The cluster was told to stop the job; another attempt may exist from `hold_until` on."""
-        return self._submit(flight, _ACCEPTED, "stopped", stopped_at=at, hold_until=hold_until)
+        change = self._submit(flight, _ACCEPTED, "stopped", stopped_at=at, hold_until=hold_until)
+        return self._noted(flight, change)
 
     def ended(self, flight: Flight, ending: Ending) -> Future[bool]:
         """The attempt has ended. The completer moves its run."""
@@ -390,6 +428,7 @@ def _blank_attempt(run: Run, now: int) -> dict[str, Any]:
         "spec_hash": "",
         "execution_us": 0,
         "total_us": 0,
+        "grace_us": 0,
         "created_at": now,
     }
 
@@ -405,6 +444,7 @@ def _attempt_row(claim: Claim, now: int) -> Mapping[str, Any]:
         "body": claim.body,
         "execution_us": claim.execution_us,
         "total_us": claim.total_us,
+        "grace_us": claim.grace_us,
         "created_at": now,
     }
 
@@ -425,6 +465,7 @@ def _new_flight(claim: Claim, now: int) -> Flight:
         faults=0,
         execution_us=claim.execution_us,
         total_us=claim.total_us,
+        grace_us=claim.grace_us,
         created_at=now,
         submitted_at=None,
         running_at=None,

@@ -181,6 +181,7 @@ attempts = Table(
     Column("stderr", Text, nullable=False, server_default=""),
     Column("execution_us", BigInteger, nullable=False),  # the task's timeout
     Column("total_us", BigInteger, nullable=False),  # the job's TotalTimeout
+    Column("grace_us", BigInteger, nullable=False),  # after a stop, before another attempt
     Column("created_at", BigInteger, nullable=False),
     Column("submitted_at", BigInteger),
     Column("running_at", BigInteger),

@@ -92,6 +92,7 @@ class Attempt:
     stderr: str
     execution_us: int
     total_us: int
+    grace_us: int
     created_at: int
     submitted_at: int | None
     running_at: int | None
@@ -123,6 +124,7 @@ class Flight:
     faults: int
     execution_us: int
     total_us: int
+    grace_us: int
     created_at: int
     submitted_at: int | None
     running_at: int | None

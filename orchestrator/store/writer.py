@@ -123,12 +123,13 @@ class Writer:
             return
         for item in batch:
             reach(f"commit.{item.label}.after")
-        self._signals.raise_(topics)
+        # Results before signals: who is woken finds what the callers' callbacks have noted.
         for item, result, error in results:
             if error is None:
                 item.future.set_result(result)
             else:
                 item.future.set_exception(error)
+        self._signals.raise_(topics)
 
     def _carry_out(self, tx: Tx, item: _Item, *, alone: bool) -> tuple[Any, Exception | None]:
         if alone:

@@ -1,0 +1,112 @@
+"""Canceller: ends the jobs of runs that are to end, and of attempts whose time is over.
+
+That a job is to be stopped is written first, then the cluster is asked, then its answer is
+written. Killed in between, the same is done again. The attempt itself ends when the watcher sees
+the job stopped and the grace has passed: until then no other attempt may exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import structlog
+
+from bacalhau_client import BacalhauError, CannotStop, NotFound
+from orchestrator.domain.clock import SECOND, Clock, to_rfc3339
+from orchestrator.domain.signals import Signals, Topic
+from orchestrator.domain.states import AttemptState
+from orchestrator.failpoints import reach
+from orchestrator.services.cluster import Cluster, concerns_cluster
+from orchestrator.services.loop import Service
+from orchestrator.store.flights import Flights
+from orchestrator.store.values import Flight
+
+_log = structlog.get_logger(__name__)
+_RETRY = SECOND
+
+
+class Canceller(Service):
+    """Stops jobs."""
+
+    name: ClassVar[str] = "canceller"
+    topics: ClassVar[Sequence[Topic]] = (Topic.CANCEL, Topic.FLIGHT)
+
+    def __init__(
+        self,
+        clock: Clock,
+        signals: Signals,
+        flights: Flights,
+        cluster: Cluster,
+    ) -> None:
+        super().__init__(clock, signals)
+        self._flights = flights
+        self._cluster = cluster
+
+    def run_once(self) -> int | None:
+        """Stop what is to be stopped; returns when the next deadline passes."""
+        now = self._clock.now()
+        again = False
+        for flight in self._flights.to_cancel(now):
+            if self.stopping:
+                return None
+            if flight.state is AttemptState.SENDING or flight.stopped_at is not None:
+                continue  # sent until a clear answer first; stopped already
+            again |= not self._stop(flight, now)
+        if again:
+            pause = max(0.0, self._cluster.pause())
+            return now + max(_RETRY, int(pause * SECOND))
+        return self._flights.next_deadline()
+
+    def _stop(self, flight: Flight, now: int) -> bool:
+        """Ask the cluster to stop a job. Returns whether that is settled."""
+        reason = flight.stop_reason or flight.cancel or _overdue(flight)
+        if flight.stop_reason is None:
+            self._flights.stopping(flight, reason).result()
+        try:
+            reach("stop.before")
+            self._cluster.client.jobs.stop(
+                flight.job_id or flight.job_name, reason=reason, namespace=flight.namespace or None
+            )
+            reach("stop.after")
+        except (CannotStop, NotFound):
+            # It has ended by itself, or is lost: the watcher finds out how.
+            self._flights.stopped(flight, now, now).result()
+            self._signals.raise_([Topic.FLIGHT])
+            return True
+        except BacalhauError as error:
+            if concerns_cluster(error):
+                self._cluster.failed(error)
+            _log.warning("job not stopped yet", run=flight.run_id, error=str(error))
+            return False
+        self._cluster.answered()
+        told = self._clock.now()
+        hold_until = max(told + flight.grace_us, self._until_cut_off_task_ends(flight))
+        self._flights.stopped(flight, told, hold_until).result()
+        _log.info("job stopped", run=flight.run_id, job_id=flight.job_id, reason=reason)
+        self._signals.raise_([Topic.FLIGHT])
+        return True
+
+    def _until_cut_off_task_ends(self, flight: Flight) -> int:
+        """On a node that is cut off the task goes on until its own timeout: that instant, or 0."""
+        try:
+            executions = self._cluster.client.jobs.executions(
+                flight.job_id or flight.job_name, namespace=flight.namespace or None
+            )
+            last = max(executions.items, key=lambda e: e.create_time, default=None)
+            if last is None or not last.node_id:
+                return 0
+            node = self._cluster.client.nodes.get(last.node_id)
+        except BacalhauError:
+            # Nobody can say that the node is there: wait as if it were not.
+            return (flight.running_at or 0) and (flight.running_at or 0) + flight.execution_us
+        if node.connection.is_connected:
+            return 0
+        return last.create_time // 1000 + flight.execution_us
+
+
+def _overdue(flight: Flight) -> str:
+    since = to_rfc3339(flight.submitted_at or flight.created_at)
+    seconds = flight.total_us / SECOND
+    ran = "ran" if flight.running_at is not None else "waited in the cluster's queue"
+    return f"stopped at its deadline: {ran} longer than {seconds:g} s since {since}"

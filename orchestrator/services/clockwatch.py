@@ -1,0 +1,43 @@
+"""Clock watch: notices when the machine's clock is set, and wakes everyone who waits for a time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import structlog
+
+from orchestrator.domain.clock import SECOND, Clock
+from orchestrator.domain.signals import Signals, Topic
+from orchestrator.services.loop import Service
+from orchestrator.store.flights import Flights
+
+_log = structlog.get_logger(__name__)
+_TICK = SECOND  # how late a step is noticed at most; a tick compares two clocks and asks nobody
+_STEP = SECOND // 2
+
+
+class ClockWatch(Service):
+    """Waits are measured on a clock that never steps; due times stand on the one that does."""
+
+    name: ClassVar[str] = "clockwatch"
+    topics: ClassVar[Sequence[Topic]] = ()
+
+    def __init__(self, clock: Clock, signals: Signals, flights: Flights) -> None:
+        super().__init__(clock, signals)
+        self._flights = flights
+        self._offset: int | None = None
+
+    def run_once(self) -> int | None:
+        """Compare the clocks once."""
+        now = self._clock.now()
+        offset = now - int(self._clock.monotonic() * SECOND)
+        step = 0 if self._offset is None else offset - self._offset
+        self._offset = offset
+        if abs(step) >= _STEP:
+            _log.warning("the clock was set", step_seconds=round(step / SECOND, 3))
+            if step < 0:
+                # What waits for a retry or a deadline was to wait for a while, not for an hour.
+                self._flights.shift_waits(step, now)
+            self._signals.raise_all()
+        return now + _TICK

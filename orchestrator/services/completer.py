@@ -1,0 +1,145 @@
+"""Completer: an attempt has ended; its run succeeds, tries again, or is given up."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Sequence
+from typing import Any, ClassVar
+
+import structlog
+
+from orchestrator.domain.clock import Clock, to_rfc3339
+from orchestrator.domain.retry import GiveUp, after_failure
+from orchestrator.domain.signals import Signals, Topic
+from orchestrator.domain.states import AttemptState, RunState
+from orchestrator.services.definitions import Definition, Definitions
+from orchestrator.services.loop import Service
+from orchestrator.store.endings import Endings, Settlement, Unsettled
+from orchestrator.store.outbox import Callback
+from orchestrator.store.values import Run
+
+_log = structlog.get_logger(__name__)
+_BATCH = 500
+
+_EVENTS = {
+    RunState.SUCCEEDED: "on_success",
+    RunState.DEAD: "on_failure",
+    RunState.CANCELLED: "on_abort",
+}
+
+
+class Completer(Service):
+    """Moves the runs of ended attempts."""
+
+    name: ClassVar[str] = "completer"
+    topics: ClassVar[Sequence[Topic]] = (Topic.ENDED,)
+
+    def __init__(
+        self,
+        clock: Clock,
+        signals: Signals,
+        endings: Endings,
+        definitions: Definitions,
+        jitter: Callable[[], float] = random.random,
+    ) -> None:
+        super().__init__(clock, signals)
+        self._endings = endings
+        self._definitions = definitions
+        self._jitter = jitter
+
+    def run_once(self) -> int | None:
+        """Settle everything that has ended."""
+        while not self.stopping:
+            unsettled = self._endings.unsettled(_BATCH)
+            if not unsettled:
+                break
+            definitions = self._definitions.get_many([u.run.definition for u in unsettled])
+            now = self._clock.now()
+            settlements = [
+                decide(u, definitions[u.run.definition], now, self._jitter) for u in unsettled
+            ]
+            self._endings.settle(settlements)
+            for settlement in settlements:
+                _report(settlement)
+        self._endings.finish_deletions()
+        return None
+
+
+def decide(
+    unsettled: Unsettled, definition: Definition, now: int, jitter: Callable[[], float]
+) -> Settlement:
+    """Where the run of an ended attempt goes. Pure."""
+    run, attempt = unsettled.run, unsettled.attempt
+
+    def ends(state: RunState, reason: str, tries: int) -> Settlement:
+        return Settlement(
+            unsettled=unsettled,
+            state=state,
+            reason=reason,
+            tries=tries,
+            room=definition.room,
+            rate=definition.policies.rate,
+            callbacks=_callbacks(definition, run, state, reason, now),
+        )
+
+    if attempt is None:
+        return ends(RunState.CANCELLED, run.cancel or "", run.tries)
+    tries = run.tries + (1 if attempt.counted else 0)
+    if attempt.state is AttemptState.SUCCEEDED:
+        return ends(RunState.SUCCEEDED, "", tries)
+    if run.cancel is not None:
+        return ends(RunState.CANCELLED, run.cancel, tries)
+    follows = after_failure(
+        definition.retry,
+        tries=tries,
+        counted=attempt.counted,
+        retryable=attempt.retryable,
+        born=max(run.due_at, run.created_at),
+        now=now,
+        hold_until=attempt.hold_until,
+        jitter=jitter,
+    )
+    if isinstance(follows, GiveUp):
+        reason = f"{attempt.reason} ({follows.why})" if follows.why else attempt.reason
+        return ends(RunState.DEAD, reason, tries)
+    return Settlement(
+        unsettled=unsettled,
+        state=RunState.PENDING,
+        reason=attempt.reason,
+        not_before=follows.not_before,
+        tries=tries,
+    )
+
+
+def _callbacks(
+    definition: Definition, run: Run, state: RunState, reason: str, now: int
+) -> list[Callback]:
+    event = _EVENTS[state]
+    payload: dict[str, Any] = {
+        "event": event,
+        "run": run.id,
+        "trigger": run.trigger_name,
+        "key": run.key,
+        "state": state,
+        "reason": reason,
+        "attempts": run.attempts,
+        "due_at": to_rfc3339(run.due_at),
+        "ended_at": to_rfc3339(now),
+        "values": run.data,
+    }
+    targets = getattr(definition.policies, event)
+    return [Callback(event=event, target={"url": t.url}, payload=payload) for t in targets if t.url]
+
+
+def _report(settlement: Settlement) -> None:
+    run = settlement.unsettled.run
+    fields = {"run": run.id, "trigger": run.trigger_name, "attempt": run.attempts}
+    if settlement.state is RunState.SUCCEEDED:
+        _log.info("run succeeded", **fields)
+    elif settlement.state is RunState.DEAD:
+        _log.error("run dead", reason=settlement.reason, **fields)
+    elif settlement.state is RunState.CANCELLED:
+        _log.info("run cancelled", reason=settlement.reason, **fields)
+    else:
+        again = to_rfc3339(settlement.not_before)
+        _log.warning("attempt failed", reason=settlement.reason, again_at=again, **fields)

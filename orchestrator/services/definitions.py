@@ -1,0 +1,129 @@
+"""Definitions: what a trigger's version says, read once and kept for as long as it is used."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import specs
+from orchestrator.domain.catchup import DEFAULT_CATCH_UP, CatchUp
+from orchestrator.domain.overlap import Overlap, capacity
+from orchestrator.domain.retry import RetryPolicy
+from orchestrator.store.intake import Admittance
+from orchestrator.store.triggers import Triggers
+
+_KEEP = 4096
+
+
+@dataclass(frozen=True, kw_only=True)
+class Definition:
+    """A trigger's version without its name."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    policies: specs.Policies
+    overlap: Overlap
+    template: str  # hash
+
+    @property
+    def room(self) -> int | None:
+        """How many runs of a partition may be out of the line at once."""
+        return capacity(self.overlap, self.policies.max_in_flight, self.policies.parallelism)
+
+    @property
+    def admittance(self) -> Admittance:
+        """How firings are taken in."""
+        return Admittance(
+            overlap=self.overlap,
+            priority=self.policies.priority,
+            max_in_flight=self.policies.max_in_flight,
+            parallelism=self.policies.parallelism,
+            rate=self.policies.rate,
+        )
+
+    @property
+    def catch_up(self) -> CatchUp:
+        """How missed due times are treated."""
+        window = self.policies.catch_up
+        if window is None:
+            window = DEFAULT_CATCH_UP
+        return CatchUp(
+            window=None if window == "none" else window, limit=self.policies.catch_up_limit
+        )
+
+    @property
+    def retry(self) -> RetryPolicy:
+        """How failed attempts are repeated."""
+        retry = self.policies.retry
+        return RetryPolicy(
+            max_attempts=retry.max_attempts,
+            max_age=retry.max_age,
+            initial=retry.initial,
+            maximum=retry.maximum,
+            factor=retry.factor,
+        )
+
+
+def to_body(definition: Definition) -> dict[str, Any]:
+    """A definition as JSON. What is at its default is left out, so that later versions of orch
+    that know more policies read the definitions of earlier ones."""
+    default = asdict(specs.Policies())
+    policies = {k: v for k, v in asdict(definition.policies).items() if v != default[k]}
+    return {
+        "kind": definition.kind,
+        "settings": definition.settings,
+        "policies": policies,
+        "overlap": definition.overlap,
+        "template": definition.template,
+    }
+
+
+def from_body(body: Mapping[str, Any]) -> Definition:
+    """Read what `to_body` wrote."""
+    policies = dict(body["policies"])
+    if "retry" in policies:
+        policies["retry"] = specs.Retry(**policies["retry"])
+    for event in ("on_success", "on_failure", "on_abort"):
+        if event in policies:
+            policies[event] = tuple(specs.Callback(**callback) for callback in policies[event])
+    return Definition(
+        kind=body["kind"],
+        settings=body["settings"],
+        policies=specs.Policies(**policies),
+        overlap=Overlap(body["overlap"]),
+        template=body["template"],
+    )
+
+
+class Definitions:
+    """A bounded cache over the store. Definitions are immutable, so nothing ever expires."""
+
+    def __init__(self, triggers: Triggers) -> None:
+        self._triggers = triggers
+        self._lock = threading.Lock()
+        self._kept: OrderedDict[str, Definition] = OrderedDict()
+
+    def get(self, digest: str) -> Definition:
+        """One definition. Raises KeyError if the store does not have it."""
+        return self.get_many([digest])[digest]
+
+    def get_many(self, digests: Sequence[str]) -> dict[str, Definition]:
+        """Definitions by their hashes; those not at hand are read in one query."""
+        with self._lock:
+            found = {d: self._kept[d] for d in set(digests) if d in self._kept}
+            for digest in found:
+                self._kept.move_to_end(digest)
+        missing = [d for d in set(digests) if d not in found]
+        if missing:
+            for digest, body in self._triggers.definitions(missing).items():
+                found[digest] = from_body(body)
+            with self._lock:
+                for digest in missing:
+                    if digest in found:
+                        self._kept[digest] = found[digest]
+                while len(self._kept) > _KEEP:
+                    self._kept.popitem(last=False)
+        return found

@@ -1,0 +1,189 @@
+"""Dispatcher: claims runs that may start, stores their bytes, and only then submits them."""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from typing import ClassVar
+
+import structlog
+
+from orchestrator.domain.clock import SECOND, Clock
+from orchestrator.domain.signals import Signals, Topic
+from orchestrator.domain.states import AttemptState
+from orchestrator.failpoints import reach
+from orchestrator.services.cluster import Cluster, ClusterState
+from orchestrator.services.loop import Service
+from orchestrator.services.renderer import Renderer, Unrenderable
+from orchestrator.services.sender import Progress, Sender, Sending
+from orchestrator.store.flights import Claim, Flights
+from orchestrator.store.values import Flight, Run
+
+_log = structlog.get_logger(__name__)
+_BATCH = 64  # runs a claim
+_RETRY_DOUBT = 500_000  # µs: how soon a name is looked up after an unclear answer
+_RETRY_DOUBT_AT_MOST = 5 * SECOND
+
+
+class Dispatcher(Service):
+    """Keeps the node's own queue short: never more than `max_in_flight` runs are with it."""
+
+    name: ClassVar[str] = "dispatcher"
+    topics: ClassVar[Sequence[Topic]] = (Topic.READY, Topic.CANCEL, Topic.ADOPTED)
+
+    def __init__(
+        self,
+        clock: Clock,
+        signals: Signals,
+        flights: Flights,
+        renderer: Renderer,
+        sender: Sender,
+        cluster: Cluster,
+        *,
+        max_in_flight: int,
+        threads: int,
+    ) -> None:
+        super().__init__(clock, signals)
+        self._flights = flights
+        self._renderer = renderer
+        self._sender = sender
+        self._cluster = cluster
+        self._max_in_flight = max_in_flight
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="send")
+        self._state = threading.Lock()
+        self._sending: dict[tuple[str, int], Sending] = {}  # in a thread, or waiting for one
+        self._later: list[tuple[int, int, Sending, int]] = []  # instant, tie, what, wait µs
+        self._ties = itertools.count()
+
+    def stop(self) -> None:
+        """End the loop and the sends under way; what is unclear stays in the store."""
+        super().stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run_once(self) -> int | None:
+        """Send what may be sent; returns when there may be more."""
+        if self.recovering():
+            self._recover()
+        now = self._clock.now()
+        self._drop_cancelled()
+        pause = self._cluster.pause()
+        if pause < 0:
+            return None
+        if pause > 0:
+            return now + int(pause * SECOND)
+        self._send_again(now)
+        if self._flights.next_ready() is not None:
+            self._flights.wake_delayed(now)
+        claimed = self._claim(now)
+        if claimed:
+            return now
+        return self._next(now)
+
+    def _recover(self) -> None:
+        """What was being sent when the process ended may have arrived: every one is in doubt."""
+        for flight in self._flights.load([AttemptState.SENDING]):
+            if _key(flight) not in self._sending:
+                self._start(Sending(flight=flight, doubt=True, faults=flight.faults))
+
+    def _next(self, now: int) -> int | None:
+        moments = [self._flights.next_ready()]
+        with self._state:
+            if self._later:
+                moments.append(self._later[0][0])
+        return min((m for m in moments if m is not None), default=None)
+
+    # -- claiming ---------------------------------------------------------------------------
+
+    def _claim(self, now: int) -> bool:
+        """Claim one batch. Returns whether there may be more at once."""
+        with self._state:
+            backlog = len(self._sending)
+        room = min(_BATCH, 4 * self._threads - backlog)
+        # While the cluster is in trouble, one attempt at a time is the probe.
+        if self._cluster.status.state not in (ClusterState.OK, ClusterState.UNKNOWN):
+            room = min(room, 1 - backlog)
+        room = min(room, self._max_in_flight - self._flights.in_flight())
+        if room <= 0:
+            return False
+        runs = self._flights.ready(now, room)
+        claims = [claim for run in runs if (claim := self._render(run)) is not None]
+        if not claims:
+            return bool(runs)
+        reach("dispatch.rendered")
+        flights = self._flights.claim(claims, self._max_in_flight)
+        for flight in flights:
+            self._start(Sending(flight=flight, doubt=False))
+        return bool(flights)
+
+    def _render(self, run: Run) -> Claim | None:
+        try:
+            return self._renderer.render(run)
+        except Unrenderable as error:
+            _log.error("run cannot be rendered", run=run.id, reason=str(error))
+            self._flights.fail_unsent(run, str(error))
+            return None
+
+    # -- sending ----------------------------------------------------------------------------
+
+    def _start(self, sending: Sending, wait: int = _RETRY_DOUBT) -> None:
+        flight = sending.flight
+        with self._state:
+            self._sending[flight.run_id, flight.number] = sending
+        self._pool.submit(self._send, sending, wait)
+
+    def _send(self, sending: Sending, wait: int) -> None:
+        progress = Progress.AGAIN
+        try:
+            if not self.stopping:
+                progress = self._sender.send(sending)
+        except Exception:  # noqa: BLE001
+            # The store is away, or we are wrong: the attempt stays as it is in the store.
+            sending.doubt = True
+            _log.exception("sending failed", run=sending.flight.run_id)
+        finally:
+            self._finish(sending, progress, wait)
+
+    def _finish(self, sending: Sending, progress: Progress, wait: int) -> None:
+        flight = sending.flight
+        with self._state:
+            if progress is Progress.DONE:
+                del self._sending[flight.run_id, flight.number]
+            else:
+                at = self._clock.now() + wait
+                heapq.heappush(self._later, (at, next(self._ties), sending, wait))
+            low = len(self._sending) < 2 * self._threads
+        if low or progress is Progress.AGAIN:
+            self.wake()
+
+    def _send_again(self, now: int) -> None:
+        due: list[tuple[Sending, int]] = []
+        with self._state:
+            while self._later and self._later[0][0] <= now:
+                _, _, sending, wait = heapq.heappop(self._later)
+                due.append((sending, wait))
+        for sending, wait in due:
+            self._start(sending, min(wait * 2, _RETRY_DOUBT_AT_MOST))
+
+    def _drop_cancelled(self) -> None:
+        """Runs that are to end and whose attempt was certainly never sent need no stop."""
+        with self._state:
+            waiting = {(s.flight.run_id, s.flight.number): s for _, _, s, _ in self._later}
+        if not any(not sending.doubt for sending in waiting.values()):
+            return
+        for flight in self._flights.to_cancel(0):
+            sending = waiting.get(_key(flight))
+            if sending is None or sending.doubt:
+                continue
+            with self._state:
+                self._later = [item for item in self._later if item[2] is not sending]
+                heapq.heapify(self._later)
+                self._sending.pop(_key(flight), None)
+            self._sender.never_sent(sending, flight.cancel or "")
+
+
+def _key(flight: Flight) -> tuple[str, int]:
+    return flight.run_id, flight.number

@@ -1,0 +1,104 @@
+"""Firing: due times become runs in the ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+import structlog
+
+from connectors.abc import Schedule, TimeConnector
+from connectors.times import jitter_offset, key
+from orchestrator.domain.catchup import due_times
+from orchestrator.domain.clock import Clock
+from orchestrator.domain.signals import Signals, Topic
+from orchestrator.failpoints import reach
+from orchestrator.services.definitions import Definition, Definitions
+from orchestrator.services.loop import Service
+from orchestrator.store.intake import Firing, Intake, PlannedBatch
+from orchestrator.store.values import DuePartition
+
+_log = structlog.get_logger(__name__)
+_PARTITIONS = 1000  # a transaction
+_FIRINGS = 1000  # of one partition in a transaction: a long sleep is caught up piece by piece
+
+
+class FiringService(Service):
+    """Plans the due times of time connectors. Sleeps until the earliest of all is due."""
+
+    name: ClassVar[str] = "firing"
+    topics: ClassVar[Sequence[Topic]] = (Topic.SCHEDULE,)
+
+    def __init__(
+        self,
+        clock: Clock,
+        signals: Signals,
+        intake: Intake,
+        definitions: Definitions,
+        connectors: dict[str, TimeConnector],
+    ) -> None:
+        super().__init__(clock, signals)
+        self._intake = intake
+        self._definitions = definitions
+        self._connectors = connectors
+
+    def run_once(self) -> int | None:
+        """Take in what is due; returns when the next is."""
+        while not self.stopping:
+            now = self._clock.now()
+            due = self._intake.due(now, _PARTITIONS)
+            if not due:
+                return self._intake.next_wake()
+            reach("firing.planned")
+            definitions = self._definitions.get_many([p.definition for p in due])
+            batches = [
+                batch
+                for partition in due
+                if (batch := self._plan(partition, definitions[partition.definition], now))
+            ]
+            created = self._intake.take_in(batches)
+            if created:
+                _log.debug("fired", runs=created)
+            if not batches:
+                return self._intake.next_wake()
+        return None
+
+    def _plan(self, partition: DuePartition, definition: Definition, now: int) -> PlannedBatch:
+        schedule = self._connectors[definition.kind].schedule(definition.settings)
+        return plan(partition, definition, schedule, now)
+
+
+def wake_offset(uid: str, schedule: Schedule) -> int:
+    """How long after each due time this trigger fires: its share of the jitter, µs."""
+    return jitter_offset(uid, schedule.jitter) if schedule.jitter else 0
+
+
+def plan(
+    partition: DuePartition, definition: Definition, schedule: Schedule, now: int
+) -> PlannedBatch:
+    """The firings of a partition up to `now`, and when to look at it again. Pure."""
+    offset = wake_offset(partition.trigger_uid, schedule)
+    firings: list[Firing] = []
+    following: int | None = int(partition.planned)
+    for due in due_times(
+        schedule, int(partition.planned), now=now, offset=offset, policy=definition.catch_up
+    ):
+        following = due.following
+        firings.append(
+            Firing(
+                key=key(due.at),
+                due_at=due.at,
+                start=str(due.at),
+                end="end" if following is None else str(following),
+                missed=due.missed,
+            )
+        )
+        if len(firings) == _FIRINGS:
+            break
+    return PlannedBatch(
+        partition=partition,
+        firings=firings,
+        planned=None if following is None else str(following),
+        wake_at=None if following is None else following + offset,
+        admittance=definition.admittance,
+    )

@@ -1,0 +1,112 @@
+"""A service: `run_once()` apart from the loop that calls it, start and stop in any order."""
+
+from __future__ import annotations
+
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import ClassVar
+
+import structlog
+
+from orchestrator.domain.clock import SECOND, Clock
+from orchestrator.domain.signals import Signal, Signals, Topic
+from orchestrator.store.errors import Unavailable
+
+_log = structlog.get_logger(__name__)
+_AFTER_ERROR = 1.0  # seconds, doubled up to _AFTER_ERRORS
+_AFTER_ERRORS = 30.0
+
+
+class Service(ABC):
+    """Something that looks into the store when a signal or the time says so."""
+
+    name: ClassVar[str]
+    topics: ClassVar[Sequence[Topic]]
+
+    def __init__(self, clock: Clock, signals: Signals) -> None:
+        self._clock = clock
+        self._signals = signals
+        self._signal = Signal()
+        self._lock = threading.Lock()
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self.last_error: str = ""
+        self._adopted = Signal()
+        self._adopted_seen = -1
+
+    @abstractmethod
+    def run_once(self) -> int | None:
+        """Do what there is to do now.
+
+        Returns the instant at which there may be more to do (in the past: at once), or None to
+        wait for a signal.
+        """
+
+    def start(self) -> None:
+        """Start the loop. A second call changes nothing."""
+        with self._lock:
+            if self._thread is not None or self._stopping.is_set():
+                return
+            self._signals.listen(self._signal, self.topics)
+            self._signals.listen(self._adopted, [Topic.ADOPTED])
+            self._thread = threading.Thread(target=self._loop, name=self.name, daemon=True)
+            self._thread.start()
+
+    def stop(self) -> None:
+        """End the loop after what it does now. May be called twice, and before `start`."""
+        self._stopping.set()
+        self._signal.raise_()
+        with self._lock:
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+        self._signals.forget(self._signal)
+        self._signals.forget(self._adopted)
+
+    def recovering(self) -> bool:
+        """Whether what is under way is to be read from the store: at first, and after an adoption.
+
+        True once for each reason.
+        """
+        seen = self._adopted.seen()
+        changed, self._adopted_seen = seen != self._adopted_seen, seen
+        return changed
+
+    def wake(self) -> None:
+        """Look again now."""
+        self._signal.raise_()
+
+    @property
+    def stopping(self) -> bool:
+        """Whether the service is to end."""
+        return self._stopping.is_set()
+
+    def _loop(self) -> None:
+        errors = 0
+        while not self._stopping.is_set():
+            seen = self._signal.seen()
+            try:
+                wake_at = self.run_once()
+                errors, self.last_error = 0, ""
+            except Exception as error:  # noqa: BLE001  (a loop of the daemon must not die)
+                wait = min(_AFTER_ERRORS, _AFTER_ERROR * 2**errors)
+                errors = min(errors + 1, 10)
+                self._report(error, wait)
+                self._stopping.wait(wait)
+                continue
+            if wake_at is None:
+                self._signal.wait(seen, None)
+                continue
+            remaining = (wake_at - self._clock.now()) / SECOND
+            if remaining > 0:
+                self._signal.wait(seen, remaining)
+
+    def _report(self, error: Exception, wait: float) -> None:
+        if str(error) == self.last_error:
+            return
+        self.last_error = str(error)
+        if isinstance(error, Unavailable):
+            _log.warning("store unavailable", service=self.name, error=str(error), retry_in=wait)
+        else:
+            _log.exception("service failed", service=self.name, retry_in=wait)

@@ -1,0 +1,202 @@
+"""Sender: one attempt's bytes reach the cluster exactly once, or it is known why not.
+
+The same bytes are sent until the cluster answers clearly. Where it does not, the job is looked up
+by its name before anything is sent again (FACTS: name and namespace are the node's only key; the
+same bytes again are a 500 that means "it is already there").
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+import structlog
+
+from bacalhau_client import (
+    AlreadyThere,
+    Ambiguous,
+    BacalhauError,
+    Conflict,
+    Job,
+    NotFound,
+    Refused,
+    ServerFault,
+    Unavailable,
+)
+from orchestrator.domain import names
+from orchestrator.domain.states import AttemptState
+from orchestrator.failpoints import reach
+from orchestrator.services.cluster import Cluster, concerns_cluster
+from orchestrator.store.flights import Ending, Flights
+from orchestrator.store.seal import Seal, Unsealable
+from orchestrator.store.values import Flight
+
+_log = structlog.get_logger(__name__)
+
+FAULTS_AT_MOST = 5  # answered 5xx for the same bytes, while others succeed
+
+
+class Progress(Enum):
+    """What became of one try to send."""
+
+    DONE = "done"  # accepted, adopted or ended: nothing more to send
+    AGAIN = "again"  # no clear answer, or the cluster is away: the same bytes, later
+
+
+@dataclass(kw_only=True)
+class Sending:
+    """An attempt on its way: what this process knows of it."""
+
+    flight: Flight
+    doubt: bool  # something may have been sent whose answer is not known
+    faults: int = 0
+    successes_before: int = 0  # the cluster's successes when the first fault was answered
+
+
+class Sender:
+    """Sends attempts. Thread-safe; one `Sending` is in one thread at a time."""
+
+    def __init__(self, cluster: Cluster, flights: Flights, seal: Seal) -> None:
+        self._cluster = cluster
+        self._flights = flights
+        self._seal = seal
+
+    def send(self, sending: Sending) -> Progress:
+        """Try once. Raises nothing that concerns the cluster."""
+        flight = sending.flight
+        try:
+            body = self._seal.open(flight.body or b"")
+        except Unsealable as error:
+            return self._end(sending, str(error))
+        try:
+            if sending.doubt:
+                job = self._find(flight)
+                if job is not None:
+                    return self._adopt(sending, job)
+            reach("send.before")
+            result = self._cluster.client.jobs.put_job_bytes(body)
+            reach("send.after")
+            self._cluster.answered()
+            return self._accepted(sending, result.job_id)
+        except (AlreadyThere, Conflict) as error:
+            return self._look_up(sending, error)
+        except Refused as error:
+            return self._refused(sending, error)
+        except BacalhauError as error:
+            return self._unclear(sending, error)
+
+    def _find(self, flight: Flight) -> Job | None:
+        try:
+            return self._cluster.client.jobs.get(
+                flight.job_name, namespace=flight.namespace or None
+            ).job
+        except NotFound:
+            return None
+
+    def _look_up(self, sending: Sending, why: BacalhauError) -> Progress:
+        """The node says that the name is taken: is the job ours?"""
+        sending.doubt = True
+        try:
+            job = self._find(sending.flight)
+        except BacalhauError as error:
+            return self._unclear(sending, error)
+        if job is None:
+            # A race: the other request is not committed yet, or never will be.
+            _log.info("name taken but not there", job_name=sending.flight.job_name, error=str(why))
+            self._doubted(sending)
+            return Progress.AGAIN
+        return self._adopt(sending, job)
+
+    def _adopt(self, sending: Sending, job: Job) -> Progress:
+        """Take a job of our name as this attempt's, if it is this attempt's."""
+        flight = sending.flight
+        expected = {
+            names.LABEL_RUN: flight.run_id,
+            names.LABEL_ATTEMPT: str(flight.number),
+            names.LABEL_SPEC: flight.spec_hash,
+        }
+        if job.version != 1 or any(job.labels.get(k) != v for k, v in expected.items()):
+            return self._end(
+                sending,
+                f"the cluster has another job of the name {flight.job_name} "
+                f"({job.id}, version {job.version}): not adopted",
+            )
+        self._cluster.answered()
+        _log.info("job adopted", job_id=job.id, run=flight.run_id, attempt=flight.number)
+        return self._accepted(sending, job.id)
+
+    def _accepted(self, sending: Sending, job_id: str) -> Progress:
+        flight = sending.flight
+        if self._flights.accepted(flight, job_id).result():
+            _log.info(
+                "job accepted",
+                job_id=job_id,
+                run=flight.run_id,
+                attempt=flight.number,
+                trigger=flight.trigger_name,
+            )
+        else:
+            _log.warning("attempt taken over by another orchestrator", run=flight.run_id)
+        return Progress.DONE
+
+    def _refused(self, sending: Sending, error: Refused) -> Progress:
+        if sending.doubt:
+            # What was sent before may have been taken all the same.
+            try:
+                job = self._find(sending.flight)
+            except BacalhauError as second:
+                return self._unclear(sending, second)
+            if job is not None:
+                return self._adopt(sending, job)
+        self._cluster.answered()
+        return self._end(sending, f"the cluster refuses the job: {error.message}")
+
+    def _unclear(self, sending: Sending, error: BacalhauError) -> Progress:
+        """Not sent for certain, or sent without an answer: never an attempt used up."""
+        if concerns_cluster(error):
+            self._cluster.failed(error)
+        elif isinstance(error, ServerFault):
+            if not sending.faults:
+                sending.successes_before = self._cluster.successes
+            sending.faults += 1
+            others_succeed = self._cluster.successes > sending.successes_before
+            if sending.faults >= FAULTS_AT_MOST and others_succeed:
+                return self._give_up(sending, error)
+        else:
+            self._cluster.failed(error)
+        if isinstance(error, Ambiguous | Unavailable | ServerFault):
+            sending.doubt = True
+        if sending.doubt:
+            self._doubted(sending)
+        return Progress.AGAIN
+
+    def _give_up(self, sending: Sending, error: ServerFault) -> Progress:
+        try:
+            job = self._find(sending.flight)
+        except BacalhauError:
+            return Progress.AGAIN
+        if job is not None:
+            return self._adopt(sending, job)
+        return self._end(
+            sending,
+            f"the cluster failed {sending.faults} times on this job while others went well: "
+            f"{error.message}",
+        )
+
+    def _doubted(self, sending: Sending) -> None:
+        flight = sending.flight
+        if not flight.doubt or flight.faults != sending.faults:
+            self._flights.doubted(flight, faults=sending.faults).result()
+
+    def _end(self, sending: Sending, reason: str) -> Progress:
+        """The run can not be done: dead, loudly."""
+        flight = sending.flight
+        _log.error("attempt refused", run=flight.run_id, attempt=flight.number, reason=reason)
+        ending = Ending(state=AttemptState.FAILED, reason=reason, retryable=False)
+        self._flights.ended(flight, ending).result()
+        return Progress.DONE
+
+    def never_sent(self, sending: Sending, reason: str) -> None:
+        """End an attempt of which the cluster certainly knows nothing."""
+        ending = Ending(state=AttemptState.STOPPED, reason=reason, counted=False)
+        self._flights.ended(sending.flight, ending).result()

@@ -1,0 +1,269 @@
+"""Watcher: learns how attempts end, by asking for each job by its id.
+
+Listing would be one request for many jobs, but it scans every job the node ever ran (FACTS). So
+jobs are polled one by one, at a pace that follows how long this trigger's jobs take, within a
+budget of requests per second.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from typing import ClassVar
+
+import structlog
+
+from bacalhau_client import BacalhauError, JobInfo, NotFound
+from orchestrator.domain.clock import SECOND, Clock
+from orchestrator.domain.limits import TokenBucket
+from orchestrator.domain.outcome import Outcome, Verdict, judge
+from orchestrator.domain.polling import DurationEstimate, next_poll
+from orchestrator.domain.signals import Signals, Topic
+from orchestrator.domain.states import AttemptState
+from orchestrator.failpoints import reach
+from orchestrator.services.cluster import Cluster, ClusterState, concerns_cluster
+from orchestrator.services.loop import Service
+from orchestrator.services.observer import view
+from orchestrator.store.flights import Ending, Flights
+from orchestrator.store.values import Flight
+
+_log = structlog.get_logger(__name__)
+
+_ESTIMATES = 10_000  # triggers whose durations are remembered
+_LOST_FOR = 5 * SECOND  # a job that is not found for so long is lost
+_LOST_IN_NUMBER = 3  # lost jobs at once that mean a cluster without its store
+
+
+@dataclass(kw_only=True)
+class Watch:
+    """A job that is watched."""
+
+    flight: Flight
+    missing_since: int | None = None
+    turn: int = 0  # of its newest place in the heap; older ones are void
+
+
+class Watcher(Service):
+    """Polls the jobs of this orchestrator's attempts."""
+
+    name: ClassVar[str] = "watcher"
+    topics: ClassVar[Sequence[Topic]] = (Topic.FLIGHT, Topic.ADOPTED)
+
+    def __init__(
+        self,
+        clock: Clock,
+        signals: Signals,
+        flights: Flights,
+        cluster: Cluster,
+        *,
+        polls_per_second: float,
+        threads: int,
+    ) -> None:
+        super().__init__(clock, signals)
+        self._flights = flights
+        self._cluster = cluster
+        self._budget = TokenBucket(per_second=polls_per_second, burst=max(1.0, polls_per_second))
+        self._threads = threads
+        self._pool = ThreadPoolExecutor(threads, thread_name_prefix="poll")
+        self._state = threading.Lock()
+        self._watches: dict[tuple[str, int], Watch] = {}
+        self._heap: list[tuple[int, int, int, Watch]] = []
+        self._ties = itertools.count()
+        self._polling = 0
+        self._estimates: OrderedDict[str, DurationEstimate] = OrderedDict()
+        self._lost: dict[tuple[str, int], Watch] = {}
+
+    def stop(self) -> None:
+        """End the loop and the polls under way."""
+        super().stop()
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def run_once(self) -> int | None:
+        """Poll what is to be polled now; returns when the next is."""
+        now = self._clock.now()
+        if self.recovering():
+            self._note(self._flights.load([AttemptState.ACCEPTED, AttemptState.RUNNING]), now)
+        self._note(self._flights.news(), now)
+        while not self.stopping:
+            with self._state:
+                if self._polling >= 2 * self._threads:
+                    return None  # a poll that ends wakes us
+                if not self._heap:
+                    return None
+                at, _, turn, watch = self._heap[0]
+                if turn != watch.turn:
+                    heapq.heappop(self._heap)
+                    continue
+                if at > now:
+                    return at
+                if not self._budget.take(self._clock.monotonic()):
+                    return now + int(self._budget.wait() * SECOND) + 1
+                heapq.heappop(self._heap)
+                self._polling += 1
+            self._pool.submit(self._poll, watch)
+        return None
+
+    def _note(self, flights: Sequence[Flight], now: int) -> None:
+        for flight in flights:
+            key = (flight.run_id, flight.number)
+            with self._state:
+                known = self._watches.get(key)
+                watch = known or Watch(flight=flight)
+                watch.flight = flight
+                self._watches[key] = watch
+            self._schedule(watch, now)
+
+    def _schedule(self, watch: Watch, now: int) -> None:
+        flight = watch.flight
+        with self._state:
+            estimate = self._estimates.get(flight.trigger_uid, DurationEstimate())
+            at = next_poll(now, since=flight.submitted_at or now, estimate=estimate)
+            if flight.stopped_at is not None and flight.hold_until > now:
+                at = flight.hold_until
+            watch.turn += 1
+            heapq.heappush(self._heap, (at, next(self._ties), watch.turn, watch))
+
+    def _poll(self, watch: Watch) -> None:
+        again = True
+        try:
+            again = self._look(watch)
+        except BacalhauError as error:
+            if concerns_cluster(error):
+                self._cluster.failed(error)
+            else:
+                _log.warning("job cannot be read", run=watch.flight.run_id, error=str(error))
+        except Exception:  # noqa: BLE001
+            _log.exception("watching failed", run=watch.flight.run_id)
+        finally:
+            with self._state:
+                self._polling -= 1
+                if not again:
+                    self._watches.pop((watch.flight.run_id, watch.flight.number), None)
+            if again:
+                self._schedule(watch, self._clock.now())
+            self.wake()
+
+    def _look(self, watch: Watch) -> bool:
+        """Ask once. Returns whether to ask again."""
+        flight = watch.flight
+        reach("watch.before")
+        try:
+            info = self._cluster.client.jobs.get(
+                flight.job_id or flight.job_name,
+                include=("executions",),
+                namespace=flight.namespace or None,
+            )
+        except NotFound:
+            return self._missing(watch)
+        reach("watch.after")
+        self._cluster.answered()
+        with self._state:
+            watch.missing_since = None
+            self._lost.pop((flight.run_id, flight.number), None)
+        if not self._cluster.seen_identity(info.job.orchestrator_id):
+            return True
+        return self._judge(watch, info)
+
+    def _judge(self, watch: Watch, info: JobInfo) -> bool:
+        flight = watch.flight
+        if info.job.version > 1:
+            reason = f"somebody started version {info.job.version} of the job {info.job.id}"
+            return self._end(
+                flight, Ending(state=AttemptState.FAILED, reason=reason, retryable=False)
+            )
+        outcome = judge(view(info))
+        if outcome.verdict is Verdict.WAITING:
+            return True
+        if outcome.verdict is Verdict.RUNNING:
+            if flight.state is AttemptState.ACCEPTED:
+                self._flights.seen_running(flight, outcome.node_id).result()
+                watch.flight = replace(flight, state=AttemptState.RUNNING)
+            return True
+        now = self._clock.now()
+        if outcome.verdict is Verdict.STOPPED and flight.stop_reason is not None:
+            if flight.stopped_at is None or now < flight.hold_until:
+                return True
+            return self._end(flight, _stopped(flight, outcome))
+        if outcome.verdict is not Verdict.STOPPED:
+            self._learn(flight, now)
+        return self._end(flight, _ending(flight, outcome))
+
+    def _end(self, flight: Flight, ending: Ending) -> bool:
+        self._flights.ended(flight, ending).result()
+        return False
+
+    def _learn(self, flight: Flight, now: int) -> None:
+        if flight.submitted_at is None:
+            return
+        with self._state:
+            known = self._estimates.pop(flight.trigger_uid, DurationEstimate())
+            self._estimates[flight.trigger_uid] = known.learn(now - flight.submitted_at)
+            if len(self._estimates) > _ESTIMATES:
+                self._estimates.popitem(last=False)
+
+    def _missing(self, watch: Watch) -> bool:
+        """The cluster does not know a job that it had accepted."""
+        now = self._clock.now()
+        key = (watch.flight.run_id, watch.flight.number)
+        with self._state:
+            if watch.missing_since is None:
+                watch.missing_since = now
+            if now - watch.missing_since < _LOST_FOR:
+                return True
+            self._lost[key] = watch
+            in_number = len(self._lost) >= min(_LOST_IN_NUMBER, max(2, len(self._watches)))
+        if in_number:
+            self._cluster.block(
+                ClusterState.LOST,
+                f"the cluster has forgotten {len(self._lost)} jobs that it had accepted: its store "
+                "was lost or replaced. If their runs are to be tried again there, say "
+                "`orch cluster accept`",
+            )
+        if self._cluster.status.blocked or not self._cluster.check_identity():
+            return True
+        with self._state:
+            self._lost.pop(key, None)
+        _log.error("job lost", run=watch.flight.run_id, job_id=watch.flight.job_id)
+        reason = "the cluster lost the job"
+        return self._end(watch.flight, Ending(state=AttemptState.FAILED, reason=reason))
+
+
+def _stopped(flight: Flight, outcome: Outcome) -> Ending:
+    """We stopped the job, and the grace has passed."""
+    return Ending(
+        state=AttemptState.STOPPED,
+        reason=flight.stop_reason or "",
+        node_id=outcome.node_id,
+        stdout=outcome.stdout,
+        stderr=outcome.stderr,
+        counted=flight.running_at is not None or outcome.execution_started > 0,
+        hold_until=flight.hold_until,
+    )
+
+
+def _ending(flight: Flight, outcome: Outcome) -> Ending:
+    if outcome.verdict is Verdict.SUCCEEDED:
+        state, reason = AttemptState.SUCCEEDED, ""
+    elif outcome.verdict is Verdict.STOPPED:
+        state, reason = AttemptState.FAILED, f"stopped by somebody else: {outcome.reason}"
+    else:
+        state, reason = AttemptState.FAILED, outcome.reason
+    hold = 0
+    if outcome.node_lost and outcome.execution_started:
+        # The task may go on where nobody sees it, until its own timeout ends it.
+        hold = outcome.execution_started + flight.execution_us
+    return Ending(
+        state=state,
+        reason=reason,
+        exit_code=outcome.exit_code,
+        node_id=outcome.node_id,
+        stdout=outcome.stdout,
+        stderr=outcome.stderr,
+        counted=outcome.counts,
+        hold_until=hold,
+    )

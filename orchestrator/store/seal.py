@@ -1,0 +1,67 @@
+"""Sealing: an attempt's bytes are compressed and encrypted at rest.
+
+The key is a file of mode 0600 in the data directory (`ORCH_KEY_FILE`), never part of a backup:
+who has the database alone reads no rendered spec, and with it no secret of a run.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import zlib
+from pathlib import Path
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+from orchestrator.store.errors import StoreError
+
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+
+
+class Unsealable(StoreError):
+    """Bytes that this key does not open."""
+
+
+class Seal:
+    """AES-256-GCM over zlib."""
+
+    def __init__(self, key: bytes) -> None:
+        self._cipher = AESGCM(key)
+
+    def seal(self, data: bytes) -> bytes:
+        """Compress and encrypt."""
+        nonce = secrets.token_bytes(_NONCE_BYTES)
+        return nonce + self._cipher.encrypt(nonce, zlib.compress(data, 1), None)
+
+    def open(self, sealed: bytes) -> bytes:
+        """The data again. Raises Unsealable for another key or damaged bytes."""
+        try:
+            plain = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
+        except InvalidTag as error:
+            raise Unsealable(
+                "the key file does not fit the store: bring back the one it was written with"
+            ) from error
+        return zlib.decompress(plain)
+
+
+def load_key(path: Path) -> bytes:
+    """Read the key file, or make one that only its owner can read. Raises StoreError."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        key = path.read_bytes()
+        if len(key) != _KEY_BYTES:
+            raise StoreError(f"{path} is not a key of {_KEY_BYTES} bytes") from None
+        if path.stat().st_mode & 0o077:
+            raise StoreError(f"{path} can be read by others: chmod 600 {path}") from None
+        return key
+    except OSError as error:
+        raise StoreError(f"the key file {path} cannot be made: {error.strerror}") from error
+    key = secrets.token_bytes(_KEY_BYTES)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(key)
+        file.flush()
+        os.fsync(file.fileno())
+    return key
