@@ -31,7 +31,10 @@ def validate(model: type[ModelT], raw: Mapping[str, JSON]) -> ModelT:
 
 def shown(value: object) -> str:
     """A value as it may stand in a message: short, and on one line."""
-    text = repr(value)
+    try:
+        text = repr(value)
+    except (ValueError, RecursionError):  # an integer of thousands of digits, endless nesting
+        return f"this {type(value).__name__}"
     return text if len(text) <= _SHOWN else f"{text[: _SHOWN - 1]}…"
 
 
@@ -55,6 +58,8 @@ def _problems(model: type[pydantic.BaseModel], detail: ErrorDetails) -> list[Pro
             return [Problem(path, f"{given} is not text", "write it in quotes")]
         case "model_type" | "dict_type":
             return [Problem(path, f"{given} is not a mapping", "write keys with values")]
+        case "tuple_type" | "list_type":
+            return [Problem(path, f"{given} is not a list", "write a list, in [ ] or one per line")]
         case _:
             message = f"{given} is not accepted: {detail['msg']}"
             return [Problem(path, message, "write a value of the type that the message names")]

@@ -5,9 +5,9 @@ after the change, and one in a repeated time runs once. A job with a star at the
 its minute or hour field follows the wall clock as it is. Changes of three hours and more are
 corrections: what they skip is gone.
 
-cronsim finds the next wall time that matches, without a zone. With a zone it would, among
-other things, answer with an instant in the past inside a repeated hour, and pass over
-wildcard runs where clocks change by half an hour or at midnight.
+cronsim finds the next wall time that matches, without a zone. With a zone it would answer with
+an instant in the past inside a repeated hour, leave out wildcard runs where clocks change by
+half an hour, and add one where they skip midnight.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ class CronConnector(TimeConnector):
     def schedule(self, settings: Mapping[str, JSON]) -> CronSchedule:
         try:
             canonical = json.dumps(settings, sort_keys=True, separators=(",", ":"))
-        except (TypeError, ValueError):  # not JSON: the settings' own check says what and where
+        except (TypeError, ValueError, RecursionError):  # not JSON: the check says what and where
             return CronSchedule(parse_settings(settings))
         return _schedule(canonical)
 

@@ -92,7 +92,8 @@ class CronSchedule(Schedule):
         self._start = settings.bound(settings.start)
         self._end = settings.bound(settings.end)
         self._rule = _rule(settings, anchor=self._start or 0)
-        if self.next_after(-1) is None:
+        bounded = self._start is not None or self._end is not None
+        if bounded and self.next_after(-1) is None:
             problem = Problem(
                 "start" if self._end is None else "end",
                 "nothing is due within `start` and `end`",

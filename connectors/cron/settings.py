@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, cast
 
 from pydantic import (
     AfterValidator,
@@ -39,7 +39,8 @@ def _duration(value: object) -> int:
             return durations.parse(value)
         except ValueError as error:
             raise _error("", str(error), "write it as 200ms, 10s, 5m, 1h30m or 7d") from error
-    example = f"{value}s" if isinstance(value, int) and not isinstance(value, bool) else "10s"
+    plain = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9
+    example = f"{value}s" if plain else "10s"
     raise _error("", f"{shown(value)} has no unit", f"write {example}, in quotes or plain")
 
 
@@ -55,7 +56,14 @@ def _timezone(name: str) -> str:
 
 
 def _times(value: object) -> object:
-    return [value] if isinstance(value, str) else value
+    if isinstance(value, str):
+        return [value]
+    if isinstance(value, list):
+        count = len(cast(list[object], value))
+        if not 1 <= count <= MAX_TIMES:
+            remedy = f"write 1 to {MAX_TIMES}; for more, register several triggers"
+            raise _error("", f"the list has {count} entries", remedy)
+    return cast(object, value)
 
 
 Duration = Annotated[
@@ -89,7 +97,6 @@ class CronSettings(BaseModel):
     at: Annotated[
         tuple[str, ...] | None,
         BeforeValidator(_times),
-        Field(min_length=1, max_length=MAX_TIMES),
         WithJsonSchema(
             {
                 "anyOf": [
