@@ -1,0 +1,365 @@
+"""Fills a job's placeholders for one attempt and writes the request's bytes.
+
+A job is compiled once: its JSON is cut at each placeholder, and rendering puts the values'
+JSON between the pieces. Values go in as whole JSON strings, so that no value can change the
+structure, and equal input gives equal bytes.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import quote
+
+from specs._expressions import Expression, MissingValueError, Parts, as_text, look_up
+from specs._paths import BASE_PATHS, KnownPaths
+from specs._problems import Path, dotted
+from specs._schema import Boolean, Integer, Text
+from specs._shapes import items, mapping
+from specs._walk import Leaf, walk
+from specs._wasm import inline_source
+
+MAX_SPEC = 512 * 1024
+HARD_CAP = 900 * 1024
+"""Above about 1 MB the node takes a spec and then stands still, with every job after it."""
+
+LABEL_SPEC = "orch.spec"
+_SECOND = 1_000_000
+_MARK = re.compile(r'"\\u0000orch:(\w+)\\u0000"')
+_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*")
+_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+
+
+class RenderError(Exception):
+    """A job that cannot be rendered for this run; `reason` is for people and holds no value."""
+
+    def __init__(self, reason: str) -> None:
+        self.reason = reason
+        super().__init__(reason)
+
+
+class TooLargeError(RenderError):
+    """The rendered job is above the limit; `size` and `limit` are in bytes."""
+
+    def __init__(self, size: int, limit: int) -> None:
+        self.size = size
+        self.limit = limit
+        super().__init__(f"the rendered job has {size:,} bytes, more than {limit:,}")
+
+    def __reduce__(self) -> tuple[type[TooLargeError], tuple[int, int]]:
+        return TooLargeError, (self.size, self.limit)
+
+
+@dataclass(frozen=True, kw_only=True)
+class InlineInput:
+    """Data that a task finds as a file at `target`."""
+
+    target: str
+    data: bytes
+    media_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rendered:
+    """The body to PUT, `{"Job": …}`; `spec_hash` is 32 hex digits that name what is in it."""
+
+    body: bytes
+    spec_hash: str
+    namespace: str
+
+
+@dataclass(frozen=True, slots=True)
+class _Hole:
+    path: Path
+    wanted: Leaf
+    parts: Parts
+    outside: bool
+
+
+_Pieces = tuple[str | _Hole, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A compiled job. Immutable, and may be used by several threads."""
+
+    pieces: tuple[str | _Hole, ...]
+    inputs: tuple[_Pieces, ...]
+    env: Mapping[str, str | _Hole]
+    labels: Mapping[str, str | _Hole]
+    targets: frozenset[str]
+    queue_timeout: int
+    namespace: str
+    digest: bytes
+    static_size: int
+
+    def render(
+        self,
+        values: Mapping[str, Any],
+        *,
+        name: str,
+        labels: Mapping[str, str],
+        env: Mapping[str, str],
+        timeouts: tuple[int, int],
+        inline_inputs: Sequence[InlineInput] = (),
+        max_bytes: int = MAX_SPEC,
+    ) -> Rendered:
+        """Fill the template in for one attempt.
+
+        `values` is nested: `{"firing": {"time": …}}`. `env` is set beside the task's own Env,
+        `labels` beside the job's. `timeouts` are (execution, total) in microseconds, rounded up
+        to seconds. Raises RenderError, and TooLargeError above `max_bytes`.
+        """
+        own = {
+            "NAME": _encode(name),
+            "TIMEOUTS": self._timeouts(*timeouts),
+            "ENV": _encode(self._env(values, env)),
+            "INPUTS": self._inputs(values, inline_inputs),
+        }
+        all_labels = {key: _text_of(item, values) for key, item in self.labels.items()}
+        all_labels.update(labels)
+        all_labels.pop(LABEL_SPEC, None)
+        filled = [
+            piece if isinstance(piece, str) else _fill(piece, values) for piece in self.pieces
+        ]
+        changing = [text for text, piece in zip(filled, self.pieces, strict=True) if text != piece]
+        try:
+            seen = "\0".join((*own.values(), _encode(all_labels), *changing)).encode()
+            spec_hash = hashlib.sha256(self.digest + seen).hexdigest()[:32]
+            own["LABELS"] = _encode({**all_labels, LABEL_SPEC: spec_hash})
+            body = "".join(own.get(text[1:], text) if text[:1] == "\0" else text for text in filled)
+            data = body.encode()
+        except UnicodeEncodeError:
+            raise RenderError("a value holds half of a surrogate pair, not a character") from None
+        limit = min(max_bytes, HARD_CAP)
+        if len(data) > limit:
+            raise TooLargeError(len(data), limit)
+        return Rendered(body=data, spec_hash=spec_hash, namespace=self.namespace)
+
+    def _timeouts(self, execution: int, total: int) -> str:
+        execution_seconds = max(1, -(-execution // _SECOND))
+        least = execution_seconds + self.queue_timeout
+        result = {
+            "ExecutionTimeout": execution_seconds,
+            "TotalTimeout": max(least, -(-total // _SECOND)),
+        }
+        if self.queue_timeout:
+            result["QueueTimeout"] = self.queue_timeout
+        return _encode(result)
+
+    def _env(self, values: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, str]:
+        result = {name: _text_of(item, values) for name, item in self.env.items()}
+        for name, value in env.items():
+            # The firing's key may come from outside as well.
+            if value.startswith("env:"):
+                raise RenderError(
+                    f"{name} would begin with env:, which reads the node's own variables"
+                )
+            if "\0" in value:
+                raise RenderError(f"{name} would hold a NUL character")
+            if value:
+                result[name] = value
+        return result
+
+    def _inputs(self, values: Mapping[str, Any], more: Sequence[InlineInput]) -> str:
+        texts = [
+            "".join(piece if isinstance(piece, str) else _fill(piece, values) for piece in pieces)
+            for pieces in self.inputs
+        ]
+        taken = set(self.targets)
+        for item in more:
+            if item.target in taken:
+                raise RenderError(f"two inputs have the target {item.target}")
+            taken.add(item.target)
+            # The node unpacks a gzip as an archive instead of writing the file.
+            if not _MEDIA_TYPE.fullmatch(item.media_type) or "gzip" in item.media_type:
+                raise RenderError(f"{item.media_type!r} is no media type for an inline input")
+            texts.append(_encode(inline_source(item.target, item.data, item.media_type)))
+        return f"[{','.join(texts)}]"
+
+
+def compile_template(job: Mapping[str, Any], *, known: KnownPaths = BASE_PATHS) -> Template:
+    """Compile a job that `prepare` has returned. `known` says which values come from outside.
+
+    Raises ValueError for a job that `prepare` would have refused.
+    """
+    compiler = _Compiler(job, known)
+    task = mapping(items(job["Tasks"])[0])
+    skeleton_task = {
+        **compiler.cut({k: v for k, v in task.items() if k != "InputSources"}, ("Tasks", 0)),
+        "Env": _mark("ENV"),
+        "Timeouts": _mark("TIMEOUTS"),
+        "InputSources": _mark("INPUTS"),
+    }
+    rest = {key: value for key, value in job.items() if key not in ("Tasks", "Labels")}
+    skeleton = {
+        **compiler.cut(rest, ()),
+        "Name": _mark("NAME"),
+        "Labels": _mark("LABELS"),
+        "Tasks": [skeleton_task],
+    }
+    sources = items(task.get("InputSources"))
+    at: Path = ("Tasks", 0, "InputSources")
+    inputs = tuple(
+        compiler.pieces(compiler.cut(source, (*at, index))) for index, source in enumerate(sources)
+    )
+    pieces = compiler.pieces({"Job": skeleton})
+    env = compiler.texts(mapping(task.get("Env")), ("Tasks", 0, "Env"))
+    labels = compiler.texts(mapping(job.get("Labels")), ("Labels",))
+    fixed = [piece for part in (pieces, *inputs) for piece in part if isinstance(piece, str)]
+    return Template(
+        pieces=pieces,
+        inputs=inputs,
+        env=env,
+        labels=labels,
+        targets=frozenset(str(mapping(source).get("Target")) for source in sources),
+        queue_timeout=mapping(task.get("Timeouts")).get("QueueTimeout") or 0,
+        namespace=str(job.get("Namespace") or "default"),
+        digest=hashlib.sha256("\0".join(fixed).encode()).digest(),
+        static_size=sum(len(text.encode()) for text in (*fixed, *_fixed_texts(env, labels))),
+    )
+
+
+class _Compiler:
+    def __init__(self, job: Mapping[str, Any], known: KnownPaths) -> None:
+        self.holes: dict[Path, _Hole] = {}
+        self.marked: list[_Hole] = []
+        self.known = known
+        walk(job, report=self.refuse, visit=self.visit)
+
+    def refuse(self, path: Path, message: str, remedy: str) -> None:
+        raise ValueError(f"{dotted(path)}: {message}. {remedy}")
+
+    def visit(self, path: Path, wanted: Leaf, parts: Parts) -> None:
+        outside = any(isinstance(p, Expression) and self.known.is_outside(p.path) for p in parts)
+        self.holes[path] = _Hole(path, wanted, parts, outside)
+
+    def hole(self, value: str, path: Path) -> str | _Hole:
+        """Return the fixed text of a string, or what is to be filled in."""
+        hole = self.holes.get(path)
+        if hole is None:
+            return value
+        if any(isinstance(part, Expression) for part in hole.parts):
+            return hole
+        return "".join(part for part in hole.parts if isinstance(part, str))
+
+    def texts(self, given: Mapping[str, Any], path: Path) -> dict[str, str | _Hole]:
+        return {key: self.hole(value, (*path, key)) for key, value in given.items()}
+
+    def cut(self, value: Any, path: Path) -> Any:
+        """Copy plain data with a mark in place of each string that is to be filled."""
+        if isinstance(value, str):
+            hole = self.hole(value, path)
+            if isinstance(hole, str):
+                return hole
+            self.marked.append(hole)
+            return _mark(str(len(self.marked) - 1))
+        if isinstance(value, Mapping):
+            return {k: self.cut(v, (*path, k)) for k, v in mapping(value).items()}
+        if isinstance(value, list):
+            return [self.cut(v, (*path, i)) for i, v in enumerate(items(value))]
+        return value
+
+    def pieces(self, value: Any) -> _Pieces:
+        """Cut the JSON at its marks; a piece that starts with NUL names one of the request's own."""
+        result: list[str | _Hole] = []
+        for index, text in enumerate(_MARK.split(_encode(value))):
+            if index % 2 == 0:
+                result.append(text)
+            elif text.isdecimal():
+                result.append(self.marked[int(text)])
+            else:
+                result.append(f"\0{text}")
+        return tuple(piece for piece in result if piece)
+
+
+def _fixed_texts(*maps: Mapping[str, str | _Hole]) -> list[str]:
+    return [
+        _encode([key, value if isinstance(value, str) else ""])
+        for texts in maps
+        for key, value in texts.items()
+    ]
+
+
+def _mark(name: str) -> str:
+    # No document holds a NUL, so nothing in a job can look like a mark.
+    return f"\0orch:{name}\0"
+
+
+def _fill(hole: _Hole, values: Mapping[str, Any]) -> str:
+    """Return the JSON for a hole."""
+    wanted = hole.wanted
+    if isinstance(wanted, Text):
+        return _encode(_text(hole, wanted, values))
+    (expression,) = (part for part in hole.parts if isinstance(part, Expression))
+    value = _value(hole, expression, values)
+    where = dotted(hole.path)
+    if isinstance(wanted, Boolean):
+        if not isinstance(value, bool):
+            raise RenderError(f"{where}: {expression.text} is not true or false")
+    elif isinstance(value, bool) or not isinstance(value, int):
+        raise RenderError(f"{where}: {expression.text} is not a whole number")
+    elif not wanted.minimum <= value <= wanted.maximum:
+        raise RenderError(
+            f"{where}: {expression.text} is outside {wanted.minimum:,} to {wanted.maximum:,}"
+        )
+    return _encode(value)
+
+
+def _text_of(item: str | _Hole, values: Mapping[str, Any]) -> str:
+    if isinstance(item, str):
+        return item
+    wanted = item.wanted
+    if isinstance(wanted, Integer | Boolean):
+        raise TypeError("a mapping of texts holds no other values")
+    return _text(item, wanted, values)
+
+
+def _value(hole: _Hole, expression: Expression, values: Mapping[str, Any]) -> Any:
+    try:
+        return look_up(values, expression)
+    except MissingValueError as error:
+        raise RenderError(f"{dotted(hole.path)}: {error}") from error
+
+
+def _text(hole: _Hole, wanted: Text, values: Mapping[str, Any]) -> str:
+    """Return the filled text. Raises RenderError where its place does not allow it."""
+    texts: list[str] = []
+    for part in hole.parts:
+        if isinstance(part, str):
+            texts.append(part)
+            continue
+        try:
+            text = as_text(_value(hole, part, values))
+        except (TypeError, ValueError):
+            raise RenderError(f"{dotted(hole.path)}: {part.text} cannot be text") from None
+        texts.append(quote(text, safe="") if wanted.role == "data_url" else text)
+    text = "".join(texts)
+    reason = _refusal(hole, wanted, text)
+    if reason:
+        raise RenderError(f"{dotted(hole.path)} {reason}")
+    return text
+
+
+def _refusal(hole: _Hole, wanted: Text, text: str) -> str | None:
+    if "\0" in text:
+        return "would hold a NUL character"
+    if not text.strip() and (not wanted.empty or wanted.role == "s3_key"):
+        return "would be empty"
+    match wanted.role:
+        case "env" if not text:
+            return "would be empty, which the node refuses"
+        case "env" if hole.outside and text.startswith("env:"):
+            return "would begin with env:, by which data from outside reads the node's variables"
+        case "s3_key" if text.endswith("*") and isinstance(hole.parts[-1], Expression):
+            return "would end in *, which the node takes for a prefix"
+        case "path" if ".." in text.split("/"):
+            return "would lead upwards (..)"
+        case "path" if not text.startswith("/"):
+            return "would not be an absolute path"
+        case _:
+            return None
