@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 from connectors.abc import Problem, SettingsError
+from connectors.validation import shown
 
 _NICKNAMES = {
     "@hourly": "0 * * * *",
@@ -48,7 +49,7 @@ class _Field:
         near = difflib.get_close_matches(text, self.names, n=1, cutoff=0.4)
         did_you_mean = f", perhaps {near[0]}" if near and text.isalpha() else ""
         raise self.wrong(
-            f"{text!r} is not a {self.name}", f"write {self.low} to {self.high}{also}{did_you_mean}"
+            f"{shown(text)} is not valid", f"write {self.low} to {self.high}{also}{did_you_mean}"
         )
 
     def wrong(self, message: str, remedy: str) -> SettingsError:
@@ -86,10 +87,10 @@ def parse(text: str) -> Expression:
             f"the expression has {len(text)} characters", f"write at most {_MAX_LENGTH} of them"
         )
     if not text.isascii():
-        raise _error(f"{text!r} has a character that is not ASCII", "retype it")
+        raise _error(f"{shown(text)} has a character that is not ASCII", "retype it")
     fields = _spelled_out(text.lower().strip()).split()
     if len(fields) != len(_FIELDS):
-        raise _error(f"{text!r} has {len(fields)} fields", _count_remedy(len(fields)))
+        raise _error(f"{shown(text)} has {len(fields)} fields", _count_remedy(len(fields)))
     plain: list[str] = []
     values: list[set[int]] = []
     for field, written in zip(_FIELDS, fields, strict=True):
@@ -102,7 +103,7 @@ def parse(text: str) -> Expression:
     if min(days) > longest and not both_days_restricted:
         names = ", ".join(_MONTHS[month - 1] for month in sorted(months))
         raise _error(
-            f"{text!r} never comes: no {names} has a day {min(days)}",
+            f"{shown(text)} never comes: no {names} has a day {min(days)}",
             f"write a day up to {longest}, or another month",
         )
     return Expression(text=" ".join(plain), fixed=fields[0][0] != "*" and fields[1][0] != "*")
@@ -120,7 +121,7 @@ def _spelled_out(text: str) -> str:
         return _NICKNAMES[text]
     near = difflib.get_close_matches(text, _NICKNAMES, n=1)
     raise _error(
-        f"{text!r} is not a name that cron knows",
+        f"{shown(text)} is not a name that cron knows",
         f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_NICKNAMES)}",
     )
 
@@ -140,7 +141,7 @@ def _term(field: _Field, term: str) -> tuple[str, range]:
     match = _TERM.fullmatch(term)
     if match is None:
         raise field.wrong(
-            f"{term!r} is not cron", "write *, 5, 1-5, */10, 8-18/2 or a list of such"
+            f"{shown(term)} is not cron", "write *, 5, 1-5, */10, 8-18/2 or a list of such"
         )
     star, first, last, step = match.groups()
     low, high = field.low, field.high
@@ -149,17 +150,17 @@ def _term(field: _Field, term: str) -> tuple[str, range]:
         high = low if last is None else field.number(last)
         if step is not None and last is None:
             raise field.wrong(
-                f"{term!r} is a step without a range", f"write {low}-{field.high}/{step}"
+                f"{shown(term)} is a step without a range", f"write {low}-{field.high}/{step}"
             )
         if high < low:
-            raise field.wrong(f"the range {term!r} runs backwards", _split(field, low, high))
+            raise field.wrong(f"the range {shown(term)} runs backwards", _split(field, low, high))
     stride = 1 if step is None else int(step)
     if stride == 0:
-        raise field.wrong(f"{term!r} has a step of 0", "write 1 or more")
+        raise field.wrong(f"{shown(term)} has a step of 0", "write 1 or more")
     if stride > field.high - field.low + 1:
         hint = f"; for an even interval write `every: {stride}m`" if field.name == "minute" else ""
         raise field.wrong(
-            f"the step of {term!r} is longer than the field", f"write {low} alone{hint}"
+            f"the step of {shown(term)} is longer than the field", f"write {low} alone{hint}"
         )
     one = not star and low == high
     return str(low) if one else term, range(low, high + 1, stride)  # 12-12/1 would be 12-23
@@ -167,19 +168,20 @@ def _term(field: _Field, term: str) -> tuple[str, range]:
 
 def _refuse_foreign(field: _Field, term: str) -> None:
     if "?" in term:
-        raise field.wrong(f"{term!r} is Quartz's, not cron's", "write * for any")
+        raise field.wrong(f"{shown(term)} is Quartz's, not cron's", "write * for any")
     if "#" in term or (field.names == _WEEKDAYS and re.fullmatch(r"[0-7a-z]{1,3}l|l", term)):
         raise field.wrong(
-            f"{term!r} is Quartz's, not cron's", "list the days with `at:`, or check in the task"
+            f"{shown(term)} is Quartz's, not cron's",
+            "list the days with `at:`, or check in the task",
         )
     if field.name == "day of the month" and re.fullmatch(r"l|l-\d+|lw|\d+w", term):
         raise field.wrong(
-            f"{term!r} is Quartz's, not cron's",
+            f"{shown(term)} is Quartz's, not cron's",
             "list the days with `at:`, or run on 28-31 and check in the task",
         )
     if "~" in term or re.match(r"h\b", term):
         raise field.wrong(
-            f"{term!r} asks for a random time", "write a number, and `jitter: 5m` to spread"
+            f"{shown(term)} asks for a random time", "write a number, and `jitter: 5m` to spread"
         )
 
 

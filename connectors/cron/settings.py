@@ -148,7 +148,9 @@ class CronSettings(BaseModel):
 
     def bound(self, text: str | None) -> int | None:
         """The instant of ``start`` or ``end`` in microseconds."""
-        return parse_moment(text, self.timezone, dates=True).instant if text else None
+        if text is None:
+            return None
+        return parse_moment(text, self.timezone, dates=True).instant
 
     def _one_kind(self) -> list[Problem]:
         given = [name for name in ("schedule", "every", "at") if getattr(self, name) is not None]
@@ -158,7 +160,7 @@ class CronSettings(BaseModel):
             return [
                 Problem(
                     given[1],
-                    f"{' and '.join(given)} are both given" if len(given) == 2 else "all are given",
+                    f"{' and '.join(given)} are given together",
                     "keep one of them; for several schedules, register several triggers",
                 )
             ]
