@@ -1,0 +1,114 @@
+"""The command line of the dev node: `python -m bacalhau_client.devnode --listen HOST:PORT …`."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+import threading
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+
+from .config import ComputeNode, ConfigError, DevNodeConfig, User, default_capacity, parse_image
+from .node import DevNode
+
+
+def serve(config: DevNodeConfig) -> int:
+    """Runs a dev node until SIGINT or SIGTERM; 0, or 1 where the address is taken.
+
+    Call it from the main thread: it sets signal handlers while it runs.
+    """
+    asked = threading.Event()
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.set()
+
+    earlier = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
+    node = DevNode(config)
+    try:
+        node.start()
+        sys.stdout.write(f"dev node listens on {node.url}, data in {config.data_dir}\n")
+        sys.stdout.flush()
+        asked.wait()
+    except OSError as error:
+        place = f"{config.host}:{config.port}"
+        sys.stderr.write(f"dev-node: cannot listen on {place}: {error}; choose another --listen\n")
+        return 1
+    finally:
+        node.stop()
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+    return 0
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parses the command line and serves; 2 for usage that makes no sense."""
+    options = _parser().parse_args(argv)
+    try:
+        config = _config(options)
+    except ConfigError as error:
+        sys.stderr.write(f"dev-node: {error}\n")
+        return 2
+    return serve(config)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="orch dev-node", description="A local node with Bacalhau's HTTP API."
+    )
+    add = parser.add_argument
+    add("--listen", default="127.0.0.1:1234", metavar="HOST:PORT", help="port 0 takes a free one")
+    add("--data-dir", type=Path, default=Path(".orch/devnode"), metavar="DIR")
+    add(
+        "--image",
+        action="append",
+        default=[],
+        metavar="NAME=COMMAND",
+        help="local command that stands for an image and gets the task's Parameters; "
+        "the command - runs the task's own Entrypoint and Parameters",
+    )
+    add(
+        "--node",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE,…",
+        help="adds a compute node with these labels; without any there is one without labels",
+    )
+    add("--capacity", type=int, default=default_capacity(), help="executions at once on each node")
+    add("--allow-env", action="append", default=[], metavar="REGEX")
+    add("--allow-path", action="append", default=[], metavar="DIR[:rw]")
+    add("--api-key", action="append", default=[], metavar="NAME=KEY", help="require a bearer key")
+    return parser
+
+
+def _config(options: argparse.Namespace) -> DevNodeConfig:
+    host, separator, port = str(options.listen).rpartition(":")
+    if not separator or not port.isdigit() or int(port) > 65535:
+        raise ConfigError(f"--listen {options.listen!r}: write HOST:PORT, such as 127.0.0.1:1234")
+    nodes = tuple(ComputeNode(labels=_labels(text)) for text in options.node)
+    return DevNodeConfig(
+        data_dir=options.data_dir,
+        host=host.strip("[]") or "127.0.0.1",
+        port=int(port),
+        images=dict(parse_image(text) for text in options.image),
+        nodes=nodes or (ComputeNode(),),
+        capacity=options.capacity,
+        env_allow=tuple(options.allow_env),
+        local_allow=tuple(options.allow_path),
+        users=tuple(_user(text) for text in options.api_key),
+    )
+
+
+def _labels(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(separator for _, separator, _ in pairs):
+        raise ConfigError(f"--node {text!r}: write KEY=VALUE, several with commas between")
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
+def _user(text: str) -> User:
+    name, separator, key = text.partition("=")
+    if not separator or not key:
+        raise ConfigError(f"--api-key {text!r}: write NAME=KEY")
+    return User(name=name, api_key=key)

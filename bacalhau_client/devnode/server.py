@@ -1,0 +1,61 @@
+"""Serves an ASGI application with uvicorn on the running event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+
+import uvicorn
+
+from .api import Application
+
+_CLOSE_WITHIN = 2
+
+
+class Server:
+    """One listening socket. Port 0 takes a free one."""
+
+    def __init__(self, application: Application, host: str, port: int) -> None:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        self._socket = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+        # The protocol is named so that asyncio turns Nagle's algorithm off for connections.
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            self._socket.bind((host, port))
+        except OSError:
+            self._socket.close()
+            raise
+        config = uvicorn.Config(
+            application,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="websockets-sansio",
+            ws_max_size=1 << 20,
+            server_header=False,
+            timeout_graceful_shutdown=_CLOSE_WITHIN,
+            backlog=1024,
+        )
+        self._server = uvicorn.Server(config)
+        self._task: asyncio.Task[None] | None = None
+
+    @property
+    def port(self) -> int:
+        """The port that is listened on."""
+        return int(self._socket.getsockname()[1])
+
+    async def start(self) -> None:
+        """Returns when connections are accepted."""
+        # _serve leaves the process's signal handlers alone, which belong to whoever embeds a node.
+        self._task = asyncio.create_task(self._server._serve([self._socket]))  # pyright: ignore[reportPrivateUsage]
+        while not self._server.started and not self._task.done():
+            await asyncio.sleep(0.005)
+        if self._task.done():
+            await self._task
+
+    async def stop(self) -> None:
+        """Closes the socket and the connections."""
+        self._server.should_exit = True
+        if self._task is not None:
+            await self._task
+        self._socket.close()
