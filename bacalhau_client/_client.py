@@ -24,8 +24,8 @@ class BacalhauClient:
     be above 30, after which a node cuts its own work off. Threads that send more than
     ``pool_size`` requests at once wait for one another.
 
-    ``ca`` is a PEM file or a directory of the authorities to trust instead of the usual ones, or
-    False to trust everyone, which is for trying only. ``stop``, when set by somebody, ends
+    ``ca`` is a PEM file of the authorities to trust instead of the usual ones, or False to trust
+    everyone, which is for trying only and warned about. ``stop``, when set by somebody, ends
     pauses between tries and log streams early; ``close`` ends those of a client without one.
 
     Proxies, CA bundles and ``.netrc`` in the environment are not used and redirects are not

@@ -2,11 +2,11 @@
 
 import json
 import logging
-import os
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from time import monotonic
 from typing import TYPE_CHECKING, Literal, NamedTuple
 from urllib.parse import urlsplit
@@ -82,8 +82,11 @@ def stream_logs(
             yield line
 
 
-def _connect(endpoint: Endpoint, path: str, params: Params, place: str) -> "ClientConnection":
-    from websockets.exceptions import InvalidHandshake, InvalidStatus
+@contextmanager
+def _connect(
+    endpoint: Endpoint, path: str, params: Params, place: str
+) -> Generator["ClientConnection", None, None]:
+    from websockets.exceptions import InvalidStatus, WebSocketException
     from websockets.sync.client import connect
 
     parts = urlsplit(endpoint.url)
@@ -94,32 +97,40 @@ def _connect(endpoint: Endpoint, path: str, params: Params, place: str) -> "Clie
         sock = socket.create_connection(address, timeout=endpoint.connect_timeout)
     except (OSError, UnicodeError) as error:
         raise Unreachable(f"no connection: {describe(error)}", place=place) from error
-    try:
-        return connect(
-            f"ws{endpoint.url.removeprefix('http')}{path}{encode_params(params)}",
-            # a socket of our own also means that no redirect is followed
-            sock=sock,
-            ssl=context,
-            additional_headers=_handshake_headers(endpoint),
-            user_agent_header=endpoint.headers["User-Agent"],
-            compression=None,
-            proxy=None,
-            open_timeout=endpoint.connect_timeout,
-            close_timeout=1,
-            # the node reads nothing, so it may answer no ping: they only keep the way open
-            ping_timeout=None,
-            max_size=_MAX_LINE,
-            logger=_MUTE,
-        )
-    except InvalidStatus as error:
-        answer = error.response
-        headers = dict(answer.headers.raw_items())
-        body = bytes(answer.body or b"")
-        raise translate_response(answer.status_code, headers, body, place) from error
-    except ssl.SSLError as error:
-        raise Unreachable(f"no connection: TLS: {describe(error)}", place=place) from error
-    except (InvalidHandshake, OSError, EOFError, ValueError) as error:
-        raise Ambiguous(f"no websocket: {describe(error)}", place=place) from error
+    with ExitStack() as stack:
+        try:
+            opening = connect(
+                f"ws{endpoint.url.removeprefix('http')}{path}{encode_params(params)}",
+                # a socket of our own also means that no redirect is followed
+                sock=sock,
+                ssl=context,
+                additional_headers=_handshake_headers(endpoint),
+                user_agent_header=endpoint.headers["User-Agent"],
+                compression=None,
+                proxy=None,
+                open_timeout=endpoint.connect_timeout,
+                close_timeout=1,
+                # the node reads nothing, so it may answer no ping: they only keep the way open
+                ping_timeout=None,
+                max_size=_MAX_LINE,
+                logger=_MUTE,
+            )
+            connection = stack.enter_context(opening)
+        except ssl.SSLError as error:
+            raise Unreachable(f"no connection: TLS: {describe(error)}", place=place) from error
+        except (WebSocketException, OSError, EOFError, ValueError) as error:
+            # a redirect comes wrapped, because this socket cannot be used for another address
+            chain = (error, error.__cause__, error.__context__)
+            refusal = next((each for each in chain if isinstance(each, InvalidStatus)), None)
+            if refusal is not None:
+                answer = refusal.response
+                headers = dict(answer.headers.raw_items())
+                body = bytes(answer.body or b"")
+                raise translate_response(answer.status_code, headers, body, place) from error
+            raise Ambiguous(f"no websocket: {describe(error)}", place=place) from error
+        # closed before the stack would close it as broken
+        stack.callback(connection.close)
+        yield connection
 
 
 def _handshake_headers(endpoint: Endpoint) -> dict[str, str]:
@@ -129,12 +140,8 @@ def _handshake_headers(endpoint: Endpoint) -> dict[str, str]:
 
 def _tls_context(verify: bool | str) -> ssl.SSLContext:
     """What requests makes of the same setting."""
-    if isinstance(verify, str):
-        is_file = not os.path.isdir(verify)
-        return ssl.create_default_context(
-            cafile=verify if is_file else None, capath=None if is_file else verify
-        )
-    context = ssl.create_default_context(cafile=DEFAULT_CA_BUNDLE_PATH)
+    bundle = verify if isinstance(verify, str) else DEFAULT_CA_BUNDLE_PATH
+    context = ssl.create_default_context(cafile=bundle)
     if not verify:
         context.check_hostname = False
         context.verify_mode = ssl.CERT_NONE

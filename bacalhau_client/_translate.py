@@ -56,6 +56,10 @@ _UNPRINTABLE = re.compile(
 )
 
 
+class HandshakeError(NewConnectionError):
+    """A TLS handshake that failed, caused by what made it fail; nothing was sent."""
+
+
 def shorten(text: str, limit: int = MAX_MESSAGE) -> str:
     """Text from outside made fit for a terminal and a log: no control characters, bounded."""
     text = _UNPRINTABLE.sub(" ", clean(text[: 4 * limit])).strip()
@@ -73,8 +77,9 @@ def translate_failure(error: Exception, place: str) -> BacalhauError:
     if isinstance(error, requests.ConnectTimeout):
         return Unreachable("no connection within the connect timeout; is the node up?", place=place)
     if isinstance(reason, NewConnectionError):
-        cause = reason.__cause__ or reason
-        return Unreachable(f"no connection: {describe(cause)}", place=place)
+        stage = "TLS: " if isinstance(reason, HandshakeError) else ""
+        cause = describe(reason.__cause__ or reason)
+        return Unreachable(f"no connection: {stage}{cause}", place=place)
     if isinstance(error, LocationValueError | requests.exceptions.InvalidURL):
         return Unreachable(f"no connection: {describe(error)}; check the host's name", place=place)
     if isinstance(error, requests.Timeout):

@@ -23,13 +23,18 @@ from requests.adapters import HTTPAdapter
 from requests.structures import CaseInsensitiveDict
 from urllib3.connection import HTTPSConnection
 from urllib3.connectionpool import HTTPConnectionPool, HTTPSConnectionPool
-from urllib3.exceptions import ConnectTimeoutError, HTTPError, NewConnectionError
+from urllib3.exceptions import ConnectTimeoutError, HTTPError
 
 from bacalhau_client._auth import BasicAuth, BearerAuth
 from bacalhau_client._errors import BacalhauError, MalformedResponse
 from bacalhau_client._parse import Fields, ShapeError
 from bacalhau_client._retry import RetryPolicy, build_retrying
-from bacalhau_client._translate import shorten, translate_failure, translate_response
+from bacalhau_client._translate import (
+    HandshakeError,
+    shorten,
+    translate_failure,
+    translate_response,
+)
 
 T = TypeVar("T")
 Params = Mapping[str, str | int | bool | None]
@@ -49,7 +54,7 @@ class _TlsConnection(HTTPSConnection):
         except ConnectTimeoutError:
             raise
         except (OSError, HTTPError) as error:
-            raise NewConnectionError(self, f"TLS: {error}") from error
+            raise HandshakeError(self, str(error)) from error
 
 
 class _TlsPool(HTTPSConnectionPool):
@@ -104,14 +109,11 @@ def check_ca(ca: str | Path | bool) -> bool | str:
     """What ``verify`` of requests takes; ValueError for a file that holds no certificates."""
     if isinstance(ca, bool):
         return ca
-    path = Path(ca)
-    if path.is_dir():
-        return str(path)
     try:
-        create_default_context(cafile=str(path))
+        create_default_context(cafile=str(ca))
     except (OSError, SSLError) as error:
-        raise ValueError(f"CA file {str(path)!r}: {error}; give a PEM file or True") from error
-    return str(path)
+        raise ValueError(f"CA file {str(ca)!r}: {error}; give a PEM file or True") from error
+    return str(ca)
 
 
 def job_path(job: str, *rest: str) -> str:
