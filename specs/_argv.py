@@ -64,17 +64,11 @@ _JOINED_FIRST = _Family(joined=True, only_first=True)
 _FAMILIES: dict[str, _Family] = {
     name: family
     for names, family in (
-        (
-            "sh bash rbash dash ash hush zsh rzsh ksh ksh93 mksh lksh pdksh oksh yash posh sash "
-            "csh tcsh fish static-sh xonsh nu elvish osh ysh expect busybox-sh",
-            _SHELL,
-        ),
+        ("sh bash rbash dash ash hush zsh rzsh ksh mksh lksh pdksh oksh yash posh sash", _SHELL),
+        ("csh tcsh fish static-sh xonsh nu elvish osh ysh expect", _SHELL),
         ("python pythonw pypy ipython micropython jython graalpy", _PYTHON),
-        (
-            "perl ruby jruby node nodejs bun php php-cli lua luajit rscript julia elixir "
-            "groovy scala osascript guile racket erl ghc crystal",
-            _SCRIPT,
-        ),
+        ("perl ruby jruby node nodejs bun php php-cli lua luajit rscript julia", _SCRIPT),
+        ("elixir groovy scala osascript guile racket erl ghc crystal", _SCRIPT),
         ("awk gawk mawk nawk goawk", _AWK),
         ("sed gsed ssed", _SED),
         ("su runuser script flock", _SWITCH_USER),

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 from specs._json import read_json
 from specs._problems import Path, Problem, SpecError
+from specs._shapes import is_list, is_mapping
 from specs._yaml import read_yaml
 
 MAX_TEXT = 1024 * 1024
@@ -93,12 +94,12 @@ def load(text: str | bytes, *, file: str = "<input>", max_bytes: int = MAX_TEXT)
         )
     read = read_json if file.endswith(".json") or text.lstrip()[0] == "{" else read_yaml
     data, places = read(text, file)
-    if not isinstance(data, dict):
-        found = "a list" if isinstance(data, list) else "a single value"
+    if not is_mapping(data):
+        found = "a list" if is_list(data) else "a single value"
         document = Document(data={}, file=file, places=places)
         remedy = "Start it with apiVersion: orch/v1 or, for a plain job, with Type: batch"
         raise SpecError([document.problem((), f"the file holds {found}, not a mapping", remedy)])
-    return Document(data=data, file=file, places=places)
+    return Document(data=dict(data), file=file, places=places)
 
 
 def _too_large(document: Document, size: int, limit: int) -> SpecError:
@@ -109,16 +110,17 @@ def _too_large(document: Document, size: int, limit: int) -> SpecError:
 def _not_json(value: Any, path: Path, depth: int) -> tuple[Path, str] | None:
     if depth > 100:
         return path, "nested more than 100 levels deep"
-    if isinstance(value, Mapping):
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType]
+    if is_mapping(value):
+        keys: list[object] = list(value)
+        for key, item in zip(keys, value.values(), strict=True):
             if not isinstance(key, str):
                 return path, f"the key {key!r} is not text"
             found = _not_json(item, (*path, key), depth + 1)
             if found:
                 return found
         return None
-    if isinstance(value, list):
-        for index, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if is_list(value):
+        for index, item in enumerate(value):
             found = _not_json(item, (*path, index), depth + 1)
             if found:
                 return found

@@ -30,10 +30,11 @@ def duration(value: object) -> int:
     """
     if value == 0 and not isinstance(value, bool):
         return 0
-    if not isinstance(value, str):
-        shown = "a number without a unit" if isinstance(value, int | float) else repr(value)
-        raise ValueError(f"{shown} is not a duration. Write it as 200ms, 10s, 5m, 1h30m or 7d")
-    text = value.strip()
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        raise ValueError(  # noqa: TRY004 (one kind of error, whatever is wrong with the text)
+            f"{value} is not a duration without a unit. Write {value}s for seconds"
+        )
+    text = value.strip() if isinstance(value, str) else repr(value)
     if text == "0":
         return 0
     if len(text) > 100 or _WHOLE.fullmatch(text) is None:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from specs._shapes import is_list, is_mapping
 
 _TOKEN = re.compile(r"\$\$\{\{|\$\{\{([^{}]*)\}\}|\$\{\{")
 _PART = re.compile(
@@ -98,16 +100,16 @@ def look_up(values: Mapping[str, Any], expression: Expression) -> Any:
     """Return the value at a path. Raises MissingValueError for none, and for null."""
     value: Any = values
     for depth, part in enumerate(expression.path):
-        if isinstance(value, Mapping) and part in value:
-            value = value[part]  # pyright: ignore[reportUnknownVariableType]
-        elif _is_list(value) and part.isdecimal() and int(part) < len(value):
+        if is_mapping(value) and part in value:
+            value = value[part]
+        elif is_list(value) and part.isdecimal() and int(part) < len(value):
             value = value[int(part)]
         else:
             below = ".".join(expression.path[:depth])
             raise MissingValueError(f"{below or 'this run'} has no {part!r}")
     if value is None:
         raise MissingValueError(f"{expression.text} is null")
-    return value  # pyright: ignore[reportUnknownVariableType]
+    return value
 
 
 def as_text(value: Any) -> str:
@@ -115,7 +117,3 @@ def as_text(value: Any) -> str:
     if isinstance(value, str):
         return value
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, sort_keys=True)
-
-
-def _is_list(value: Any) -> bool:
-    return isinstance(value, Sequence) and not isinstance(value, str | bytes)

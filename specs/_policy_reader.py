@@ -240,8 +240,9 @@ def policies_to_json(policies: Policies) -> dict[str, Any]:
         value = getattr(policies, key)
         if value == getattr(_DEFAULT, key):
             continue
-        timed = key in ("timeout", "queue_timeout", "stop_grace", "catch_up") and value != "none"
-        result[key] = format_duration(value) if timed else value
+        if key in ("timeout", "queue_timeout", "stop_grace", "catch_up") and value != "none":
+            value = format_duration(int(value))
+        result[key] = value
     retry = _retry_to_json(policies.retry)
     if retry:
         result["retry"] = retry

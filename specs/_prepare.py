@@ -6,8 +6,8 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from specs._paths import BASE_PATHS, KnownPaths
-from specs._problems import Path, Problem, SpecError
-from specs._render import HARD_CAP, MAX_SPEC, compile_template
+from specs._problems import Path, SpecError
+from specs._render import HARD_CAP, MAX_SPEC, encode
 from specs._shapes import mapping
 from specs._trigger import TriggerFile
 from specs._validate import validate_job
@@ -41,16 +41,11 @@ def prepare(
 
     job = inline_modules(trigger.job, trigger.job_dir or base_dir, report)
     if not problems:
-        problems.extend(_check_size(job, trigger, known, min(max_bytes, HARD_CAP)))
+        size = len(encode(job).encode(errors="replace")) + _ROOM
+        limit = min(max_bytes, HARD_CAP)
+        if size > limit:
+            message = f"the job has {size:,} bytes, more than the {limit:,} that are safe"
+            report((), message, "Give large data by an input source such as s3, not inline")
     if problems:
         raise SpecError(problems)
     return dict(mapping(job))
-
-
-def _check_size(job: Any, trigger: TriggerFile, known: KnownPaths, limit: int) -> list[Problem]:
-    size = compile_template(job, known=known).static_size + _ROOM
-    if size <= limit:
-        return []
-    message = f"the job has {size:,} bytes, more than the {limit:,} that a node takes safely"
-    remedy = "Give large data by an input source (s3, urlDownload) instead of inline"
-    return [trigger.document.problem(trigger.job_path, message, remedy)]

@@ -19,7 +19,7 @@ from specs._expressions import Expression, MissingValueError, Parts, as_text, lo
 from specs._paths import BASE_PATHS, KnownPaths
 from specs._problems import Path, dotted
 from specs._schema import Boolean, Integer, Text
-from specs._shapes import items, mapping
+from specs._shapes import is_list, is_mapping, items, mapping
 from specs._walk import Leaf, walk
 from specs._wasm import inline_source
 
@@ -31,7 +31,7 @@ LABEL_SPEC = "orch.spec"
 _SECOND = 1_000_000
 _MARK = re.compile(r'"\\u0000orch:(\w+)\\u0000"')
 _MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*")
-_encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
+encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
 class RenderError(Exception):
@@ -95,7 +95,6 @@ class Template:
     queue_timeout: int
     namespace: str
     digest: bytes
-    static_size: int
 
     def render(
         self,
@@ -114,24 +113,23 @@ class Template:
         `labels` beside the job's. `timeouts` are (execution, total) in microseconds, rounded up
         to seconds. Raises RenderError, and TooLargeError above `max_bytes`.
         """
+        filled: list[str] = []
         own = {
-            "NAME": _encode(name),
+            "NAME": encode(name),
             "TIMEOUTS": self._timeouts(*timeouts),
-            "ENV": _encode(self._env(values, env)),
-            "INPUTS": self._inputs(values, inline_inputs),
+            "ENV": encode(self._env(values, env)),
+            "INPUTS": self._inputs(values, inline_inputs, filled),
         }
         all_labels = {key: _text_of(item, values) for key, item in self.labels.items()}
         all_labels.update(labels)
         all_labels.pop(LABEL_SPEC, None)
-        filled = [
-            piece if isinstance(piece, str) else _fill(piece, values) for piece in self.pieces
-        ]
-        changing = [text for text, piece in zip(filled, self.pieces, strict=True) if text != piece]
+        whole = [_piece(piece, values, filled) for piece in self.pieces]
         try:
-            seen = "\0".join((*own.values(), _encode(all_labels), *changing)).encode()
+            filled += (own["NAME"], own["TIMEOUTS"], own["ENV"], encode(all_labels))
+            seen = "\0".join(filled).encode()
             spec_hash = hashlib.sha256(self.digest + seen).hexdigest()[:32]
-            own["LABELS"] = _encode({**all_labels, LABEL_SPEC: spec_hash})
-            body = "".join(own.get(text[1:], text) if text[:1] == "\0" else text for text in filled)
+            own["LABELS"] = encode({**all_labels, LABEL_SPEC: spec_hash})
+            body = "".join([own[text[1:]] if text[0] == "\0" else text for text in whole])
             data = body.encode()
         except UnicodeEncodeError:
             raise RenderError("a value holds half of a surrogate pair, not a character") from None
@@ -149,7 +147,7 @@ class Template:
         }
         if self.queue_timeout:
             result["QueueTimeout"] = self.queue_timeout
-        return _encode(result)
+        return encode(result)
 
     def _env(self, values: Mapping[str, Any], env: Mapping[str, str]) -> dict[str, str]:
         result = {name: _text_of(item, values) for name, item in self.env.items()}
@@ -165,10 +163,11 @@ class Template:
                 result[name] = value
         return result
 
-    def _inputs(self, values: Mapping[str, Any], more: Sequence[InlineInput]) -> str:
+    def _inputs(
+        self, values: Mapping[str, Any], more: Sequence[InlineInput], filled: list[str]
+    ) -> str:
         texts = [
-            "".join(piece if isinstance(piece, str) else _fill(piece, values) for piece in pieces)
-            for pieces in self.inputs
+            "".join([_piece(piece, values, filled) for piece in pieces]) for pieces in self.inputs
         ]
         taken = set(self.targets)
         for item in more:
@@ -178,7 +177,8 @@ class Template:
             # The node unpacks a gzip as an archive instead of writing the file.
             if not _MEDIA_TYPE.fullmatch(item.media_type) or "gzip" in item.media_type:
                 raise RenderError(f"{item.media_type!r} is no media type for an inline input")
-            texts.append(_encode(inline_source(item.target, item.data, item.media_type)))
+            texts.append(encode(inline_source(item.target, item.data, item.media_type)))
+            filled.append(texts[-1])
         return f"[{','.join(texts)}]"
 
 
@@ -220,7 +220,6 @@ def compile_template(job: Mapping[str, Any], *, known: KnownPaths = BASE_PATHS) 
         queue_timeout=mapping(task.get("Timeouts")).get("QueueTimeout") or 0,
         namespace=str(job.get("Namespace") or "default"),
         digest=hashlib.sha256("\0".join(fixed).encode()).digest(),
-        static_size=sum(len(text.encode()) for text in (*fixed, *_fixed_texts(env, labels))),
     )
 
 
@@ -258,16 +257,16 @@ class _Compiler:
                 return hole
             self.marked.append(hole)
             return _mark(str(len(self.marked) - 1))
-        if isinstance(value, Mapping):
-            return {k: self.cut(v, (*path, k)) for k, v in mapping(value).items()}
-        if isinstance(value, list):
-            return [self.cut(v, (*path, i)) for i, v in enumerate(items(value))]
+        if is_mapping(value):
+            return {k: self.cut(v, (*path, k)) for k, v in value.items()}
+        if is_list(value):
+            return [self.cut(v, (*path, i)) for i, v in enumerate(value)]
         return value
 
     def pieces(self, value: Any) -> _Pieces:
-        """Cut the JSON at its marks; a piece that starts with NUL names one of the request's own."""
+        """Cut the JSON at its marks; after a NUL comes the name of what each request adds."""
         result: list[str | _Hole] = []
-        for index, text in enumerate(_MARK.split(_encode(value))):
+        for index, text in enumerate(_MARK.split(encode(value))):
             if index % 2 == 0:
                 result.append(text)
             elif text.isdecimal():
@@ -277,24 +276,24 @@ class _Compiler:
         return tuple(piece for piece in result if piece)
 
 
-def _fixed_texts(*maps: Mapping[str, str | _Hole]) -> list[str]:
-    return [
-        _encode([key, value if isinstance(value, str) else ""])
-        for texts in maps
-        for key, value in texts.items()
-    ]
-
-
 def _mark(name: str) -> str:
     # No document holds a NUL, so nothing in a job can look like a mark.
     return f"\0orch:{name}\0"
+
+
+def _piece(piece: str | _Hole, values: Mapping[str, Any], filled: list[str]) -> str:
+    """Return a piece's JSON; what was filled in is noted for the hash."""
+    if isinstance(piece, str):
+        return piece
+    filled.append(_fill(piece, values))
+    return filled[-1]
 
 
 def _fill(hole: _Hole, values: Mapping[str, Any]) -> str:
     """Return the JSON for a hole."""
     wanted = hole.wanted
     if isinstance(wanted, Text):
-        return _encode(_text(hole, wanted, values))
+        return encode(_text(hole, wanted, values))
     (expression,) = (part for part in hole.parts if isinstance(part, Expression))
     value = _value(hole, expression, values)
     where = dotted(hole.path)
@@ -307,7 +306,7 @@ def _fill(hole: _Hole, values: Mapping[str, Any]) -> str:
         raise RenderError(
             f"{where}: {expression.text} is outside {wanted.minimum:,} to {wanted.maximum:,}"
         )
-    return _encode(value)
+    return encode(value)
 
 
 def _text_of(item: str | _Hole, values: Mapping[str, Any]) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, TypeGuard
 
+_NOTHING: Mapping[str, Any] = {}
+
 
 def is_mapping(value: object) -> TypeGuard[Mapping[str, Any]]:
     """Whether the value is a mapping."""
@@ -18,7 +20,7 @@ def is_list(value: object) -> TypeGuard[list[Any]]:
 
 def mapping(value: object) -> Mapping[str, Any]:
     """The value if it is a mapping, else an empty one (what is wrong was reported elsewhere)."""
-    return value if is_mapping(value) else {}
+    return value if is_mapping(value) else _NOTHING
 
 
 def items(value: object) -> list[Any]:

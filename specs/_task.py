@@ -158,17 +158,18 @@ def _check_resources(resources: Mapping[str, Any], path: Path, report: Report) -
         ("GPU", GPU, "1"),
     ):
         value = resources.get(key)
-        if isinstance(value, str) and value.strip() and "${{" not in value:
-            if not pattern.fullmatch(value.strip()):
-                message = f"{quoted(value)} is not an amount"
-                report((*path, key), message, f"Write {example}")
+        if not isinstance(value, str) or not value.strip() or "${{" in value:
+            continue
+        if not pattern.fullmatch(value.strip()):
+            report((*path, key), f"{quoted(value)} is not an amount", f"Write {example}")
 
 
 def _check_word(value: object, words: tuple[str, ...], path: Path, report: Report) -> None:
-    if isinstance(value, str) and "${{" not in value:
-        if value.casefold() not in {word.casefold() for word in words}:
-            known = ", ".join(word for word in words if word)
-            report(path, f"{quoted(value)} is unknown", f"Write one of {known}")
+    if not isinstance(value, str) or "${{" in value:
+        return
+    if value.casefold() not in {word.casefold() for word in words}:
+        known = ", ".join(word for word in words if word)
+        report(path, f"{quoted(value)} is unknown", f"Write one of {known}")
 
 
 def _is_web_address(url: str) -> bool:

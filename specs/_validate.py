@@ -81,14 +81,12 @@ def _check_job(job: Mapping[str, Any], report: Report) -> None:
     if isinstance(space, str) and space and "${{" not in space and not NAMESPACE.fullmatch(space):
         message = f"{quoted(space)} is not a namespace"
         report(("Namespace",), message, "Use letters, digits, dots, dashes and underscores")
-    tasks = job.get("Tasks")
-    if isinstance(tasks, list):
-        several = items(tasks)
-        if not several:
-            report(("Tasks",), "there is no task", "Add one with Name and Engine")
-        elif len(several) > 1:
-            message = f"{len(several)} tasks, but the node silently drops all but the first"
-            report(("Tasks", 1), message, "Make each task a trigger of its own")
+    tasks = items(job.get("Tasks"))
+    if job.get("Tasks") == []:
+        report(("Tasks",), "there is no task", "Add one with Name and Engine")
+    elif len(tasks) > 1:
+        message = f"{len(tasks)} tasks, but the node silently drops all but the first"
+        report(("Tasks", 1), message, "Make each task a trigger of its own")
     for index, item in enumerate(items(job.get("Constraints"))):
         _check_constraint(mapping(item), ("Constraints", index), report)
     _check_labels(mapping(job.get("Labels")), report)
@@ -127,8 +125,9 @@ def _check_constraint(item: Mapping[str, Any], path: Path, report: Report) -> No
     elif operator not in ("in", "notin", "exists", "!") and len(values) != 1:
         message = f"the operator {operator} needs exactly one value"
         report(path, message, "Write Values: [one], or use in and notin for several")
-    elif operator in ("gt", "lt") and not str(values[0]).lstrip("-").isdecimal():
-        if "${{" not in str(values[0]):
+    elif operator in ("gt", "lt"):
+        value = str(values[0])
+        if not value.lstrip("-").isdecimal() and "${{" not in value:
             message = f"the operator {operator} compares whole numbers, not {quoted(values[0])}"
             report((*path, "Values", 0), message, 'Write one in quotes, such as "8"')
 

@@ -25,7 +25,7 @@ Report = Callable[[Path, str, str], None]
 
 Leaf = Text | Integer | Boolean
 Visit = Callable[[Path, Leaf, Parts], None]
-"""Called for every string that holds `${{`, and only there: path, what Bacalhau wants, its parts."""
+"""Called for each string that holds `${{`: its path, what Bacalhau wants there, its parts."""
 
 
 def walk(job: object, *, report: Report, visit: Visit) -> None:
@@ -84,7 +84,7 @@ class _Walker:
         if "${{" not in value:
             return False
         parts = self.parts(wanted, value, path)
-        if parts is not None and (len(parts) > 1 or isinstance(parts[0], str)):
+        if parts is not None and not (len(parts) == 1 and isinstance(parts[0], Expression)):
             self.report(path, f"must be {what}", "Write one ${{ }} and nothing beside it")
         return True
 

@@ -33,7 +33,7 @@ def inline_modules(job: Mapping[str, Any], base_dir: FilePath | None, report: Re
     Paths are relative to `base_dir`; without one nothing is read.
     """
     tasks = items(job.get("Tasks"))
-    task = mapping(tasks[0]) if tasks else {}
+    task = mapping(tasks[0] if tasks else None)
     engine = mapping(task.get("Engine"))
     params = mapping(engine.get("Params"))
     if str(engine.get("Type")).strip().casefold() != "wasm":

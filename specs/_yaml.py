@@ -6,6 +6,7 @@ YAML 1.1 (`on` is true, `012` is ten, dates become objects) and let duplicate ke
 
 from __future__ import annotations
 
+import importlib
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -65,16 +66,15 @@ class _PurePython(Reader, Scanner, Parser, Composer, _Resolver):
 
 def _loader() -> type[Any]:
     try:
-        from yaml.cyaml import CParser
+        parser: Any = importlib.import_module("yaml._yaml").CParser
     except ImportError:
         return _PurePython
 
-    class Libyaml(CParser, _Resolver):
-        def __init__(self, text: str) -> None:
-            CParser.__init__(self, text)
-            _Resolver.__init__(self)
+    def start(self: Any, text: str) -> None:
+        parser.__init__(self, text)
+        self.depth = 0
 
-    return Libyaml
+    return type("_Libyaml", (parser, _Resolver), {"__init__": start})
 
 
 _Loader = _loader()

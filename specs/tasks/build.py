@@ -1,7 +1,8 @@
 """Rebuilds the sample tasks: `python -m specs.tasks.build` (needs the package ziglang).
 
 The node refuses a module without its name section, and this compiler strips either nothing or
-everything: so it keeps all, and the debug sections are taken out here. Beside the modules it writes `SOURCES.json`, the hash of each source that a module was built from.
+everything: so it keeps all, and the debug sections are taken out here. Beside the modules it
+writes `SOURCES.json`, the hash of each source that a module was built from.
 """
 
 from __future__ import annotations
@@ -16,7 +17,18 @@ from pathlib import Path
 DIRECTORY = Path(__file__).resolve().parent
 RECORD = DIRECTORY / "SOURCES.json"
 TASKS = ("hello", "count")
-FLAGS = ("-target", "wasm32-wasi", "-Os", "-g", "-Wall", "-Wextra", "-Werror", "-std=c11")
+WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-format-nonliteral", "-Wno-format-extra-args")
+FLAGS = (
+    "-target",
+    "wasm32-wasi",
+    "-mcpu=mvp",
+    "-Os",
+    "-g",
+    "-Wall",
+    "-Wextra",
+    "-Werror",
+    "-std=c11",
+)
 
 
 def digest(path: Path) -> str:

@@ -6,7 +6,7 @@
  *     count trap                   ends in a trap
  *
  * A line's level is the first of its words that names one (INFO, "level":"warn", [error]); its
- * status is the first number from 100 to 599 that stands alone after a quote or status=.
+ * status is the number from 100 to 599 after the request's closing quote, or after status=.
  * The result is one write, because of a WASM task's output the node keeps only the first.
  */
 #include <ctype.h>
@@ -136,29 +136,38 @@ static int count_path(const char *path, int depth) {
     return result;
 }
 
+static char result[2048];
+static size_t result_size;
+
+static void add(const char *format, const char *name, unsigned long long value) {
+    size_t room = sizeof result - result_size;
+    int size = snprintf(result + result_size, room, format, name, value);
+    result_size += size > 0 && (size_t)size < room ? (size_t)size : 0;
+}
+
 static int print_result(void) {
-    char text[2048];
-    size_t size = (size_t)snprintf(text, sizeof text, "{\"files\":%llu,\"bytes\":%llu,\"lines\":%llu",
-                                   files, bytes, lines);
-    const char *mark = ",\"levels\":{";
+    static const char *const classes[] = {"", "1xx", "2xx", "3xx", "4xx", "5xx"};
+    add("{\"%s\":%llu", "files", files);
+    add(",\"%s\":%llu", "bytes", bytes);
+    add(",\"%s\":%llu", "lines", lines);
+    add(",\"%s\":{", "levels", 0);
+    const char *format = "\"%s\":%llu";
     for (int level = 0; level < LEVELS; level++) {
         if (levels[level]) {
-            size += (size_t)snprintf(text + size, sizeof text - size, "%s\"%s\":%llu", mark,
-                                     level_names[level], levels[level]);
-            mark = ",";
+            add(format, level_names[level], levels[level]);
+            format = ",\"%s\":%llu";
         }
     }
-    size += (size_t)snprintf(text + size, sizeof text - size, "%s", *mark == ',' && mark[1] ? ",\"levels\":{}" : "}");
-    mark = ",\"status\":{";
+    add("},\"%s\":{", "status", 0);
+    format = "\"%s\":%llu";
     for (int class = 1; class <= 5; class++) {
         if (statuses[class]) {
-            size += (size_t)snprintf(text + size, sizeof text - size, "%s\"%dxx\":%llu", mark, class,
-                                     statuses[class]);
-            mark = ",";
+            add(format, classes[class], statuses[class]);
+            format = ",\"%s\":%llu";
         }
     }
-    size += (size_t)snprintf(text + size, sizeof text - size, "%s", mark[1] ? ",\"status\":{}}\n" : "}}\n");
-    return write(STDOUT_FILENO, text, size) == (ssize_t)size ? 0 : 1;
+    add("}}%s", "\n", 0);
+    return write(STDOUT_FILENO, result, result_size) == (ssize_t)result_size ? 0 : 1;
 }
 
 int main(int argc, char **argv) {
