@@ -23,7 +23,7 @@ class Admission(StrEnum):
     READY = "ready"
     LINE = "line"
     SKIP_OVERLAP = "overlap"
-    SKIP_MISSED = "missed"
+    SKIP_LEFT_OUT = "missed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +56,7 @@ def admit(overlap: Overlap, missed: Sequence[bool], open_runs: OpenRuns, room: i
     `room` is the `capacity` of the partition.
     """
     run = [i for i, left_out in enumerate(missed) if not left_out]
-    result = [Admission.SKIP_MISSED] * len(missed)
+    result = [Admission.SKIP_LEFT_OUT] * len(missed)
     for index in run:
         result[index] = Admission.SKIP_OVERLAP
     if not run:

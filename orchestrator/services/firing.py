@@ -90,7 +90,7 @@ def plan(
                 due_at=due.at,
                 start=str(due.at),
                 end="end" if following is None else str(following),
-                missed=due.missed,
+                skip="missed" if due.missed else "",
             )
         )
         if len(firings) == _FIRINGS:

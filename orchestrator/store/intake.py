@@ -35,7 +35,7 @@ class Firing:
     due_at: int
     start: str
     end: str
-    missed: bool = False
+    skip: str = ""  # why it does not run, if it does not: missed, paused
     data: Mapping[str, Any] = field(default_factory=dict[str, Any])
 
 
@@ -68,7 +68,6 @@ _ADVANCE = (
         partitions.c.name == bindparam("b_name"),
         partitions.c.epoch == bindparam("b_epoch"),
         partitions.c.ordinal == bindparam("b_ordinal"),
-        partitions.c.wake_at == bindparam("b_wake_at"),
     )
     .values(
         planned=bindparam("v_planned"),
@@ -76,6 +75,20 @@ _ADVANCE = (
         ordinal=bindparam("v_ordinal"),
     )
 )
+
+
+_PARTITIONS = select(
+    partitions.c.trigger_uid,
+    triggers.c.name.label("trigger_name"),
+    triggers.c.kind,
+    triggers.c.version,
+    triggers.c.definition,
+    partitions.c.name,
+    partitions.c.planned,
+    partitions.c.ordinal,
+    partitions.c.epoch,
+    partitions.c.wake_at,
+).join(triggers, triggers.c.uid == partitions.c.trigger_uid)
 
 
 class Intake:
@@ -87,22 +100,17 @@ class Intake:
     def due(self, now: int, limit: int) -> list[DuePartition]:
         """Partitions to look at by `now`, earliest first."""
         statement = (
-            select(
-                partitions.c.trigger_uid,
-                triggers.c.name.label("trigger_name"),
-                triggers.c.kind,
-                triggers.c.version,
-                triggers.c.definition,
-                partitions.c.name,
-                partitions.c.planned,
-                partitions.c.ordinal,
-                partitions.c.epoch,
-                partitions.c.wake_at,
-            )
-            .join(triggers, triggers.c.uid == partitions.c.trigger_uid)
-            .where(partitions.c.wake_at <= now)
+            _PARTITIONS.where(partitions.c.wake_at <= now)
             .order_by(partitions.c.wake_at)
             .limit(limit)
+        )
+        with self._db.read() as conn:
+            return [DuePartition(**row) for row in conn.execute(statement).mappings()]
+
+    def of_trigger(self, trigger_uid: str) -> list[DuePartition]:
+        """A trigger's partitions that are not exhausted, whatever their wake time."""
+        statement = _PARTITIONS.where(
+            partitions.c.trigger_uid == trigger_uid, partitions.c.planned.is_not(None)
         )
         with self._db.read() as conn:
             return [DuePartition(**row) for row in conn.execute(statement).mappings()]
@@ -151,7 +159,7 @@ class Intake:
         partition, how = batch.partition, batch.admittance
         plan = admit(
             how.overlap,
-            [firing.missed for firing in batch.firings],
+            [bool(firing.skip) for firing in batch.firings],
             open_runs.get((partition.trigger_uid, partition.name), OpenRuns()),
             capacity(how.overlap, how.max_in_flight, how.parallelism),
         )
@@ -176,8 +184,9 @@ class Intake:
             )
             row["ordinal"] = partition.ordinal + position
             row["range_start"], row["range_end"] = firing.start, firing.end
-            if admission in (Admission.SKIP_MISSED, Admission.SKIP_OVERLAP):
-                row.update(state=RunState.SKIPPED, queue=None, reason=admission.value, ended_at=now)
+            if admission in (Admission.SKIP_LEFT_OUT, Admission.SKIP_OVERLAP):
+                reason = firing.skip or admission.value
+                row.update(state=RunState.SKIPPED, queue=None, reason=reason, ended_at=now)
             elif admission is Admission.LINE:
                 row["queue"] = Queue.LINE
             elif how.rate is not None:
@@ -207,7 +216,6 @@ def _advance(batch: PlannedBatch) -> dict[str, Any]:
         "b_name": partition.name,
         "b_epoch": partition.epoch,
         "b_ordinal": partition.ordinal,
-        "b_wake_at": partition.wake_at,
         "v_planned": batch.planned,
         "v_wake_at": batch.wake_at,
         "v_ordinal": partition.ordinal + len(batch.firings),

@@ -44,7 +44,7 @@ class Leases:
         """Take over runs in flight whose orchestrator is gone; their fencing token moves on."""
         with self._db.read() as conn:
             owners = select(runs.c.owner).where(schema.in_flight).distinct()
-            if {owner for owner in conn.scalars(owners)} <= {self._owner}:
+            if set(conn.scalars(owners)) <= {self._owner}:
                 return 0
 
         def operation(tx: Tx) -> int:

@@ -48,7 +48,7 @@ def promote(
     head = (
         select(runs.c.id, runs.c.not_before)
         .where(in_line)
-        .order_by(runs.c.ordinal, runs.c.due_at)
+        .order_by(runs.c.due_at, runs.c.ordinal)
         .limit(free)
     )
     rows = [dict(row) for row in tx.conn.execute(head).mappings()]

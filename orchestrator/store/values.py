@@ -37,7 +37,7 @@ class DuePartition:
     planned: str
     ordinal: int
     epoch: int
-    wake_at: int
+    wake_at: int | None
 
 
 @dataclass(frozen=True, kw_only=True)

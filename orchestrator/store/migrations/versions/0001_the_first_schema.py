@@ -212,6 +212,7 @@ def upgrade() -> None:
         sa.Column("stderr", sa.Text(), server_default="", nullable=False),
         sa.Column("execution_us", sa.BigInteger(), nullable=False),
         sa.Column("total_us", sa.BigInteger(), nullable=False),
+        sa.Column("grace_us", sa.BigInteger(), nullable=False),
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("submitted_at", sa.BigInteger(), nullable=True),
         sa.Column("running_at", sa.BigInteger(), nullable=True),

@@ -1,0 +1,200 @@
+"""The only place that wires: store, cluster, services and commands become a daemon."""
+
+from __future__ import annotations
+
+import secrets
+import threading
+from pathlib import Path
+
+import structlog
+
+from bacalhau_client import BacalhauClient, BasicAuth, BearerAuth, RetryPolicy
+from connectors.abc import TimeConnector
+from connectors.registry import Registry
+from orchestrator.config import Config
+from orchestrator.domain.clock import Clock, SystemClock
+from orchestrator.domain.signals import Signals
+from orchestrator.operations.registration import Checker, Registrar, known_paths
+from orchestrator.operations.timing import Timing
+from orchestrator.services.canceller import Canceller
+from orchestrator.services.clockwatch import ClockWatch
+from orchestrator.services.cluster import Cluster
+from orchestrator.services.completer import Completer
+from orchestrator.services.definitions import Definitions
+from orchestrator.services.dispatcher import Dispatcher
+from orchestrator.services.firing import FiringService
+from orchestrator.services.housekeeping import Housekeeping
+from orchestrator.services.lease import LeaseKeeper
+from orchestrator.services.renderer import Renderer
+from orchestrator.services.secrets import Secrets
+from orchestrator.services.sender import Sender
+from orchestrator.services.watcher import Watcher
+from orchestrator.store.commands import Commands
+from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.endings import Endings
+from orchestrator.store.flights import Flights
+from orchestrator.store.intake import Intake
+from orchestrator.store.leases import Leases
+from orchestrator.store.lock import DirectoryLock
+from orchestrator.store.reads import Reads
+from orchestrator.store.retention import Retention
+from orchestrator.store.seal import Seal, load_key
+from orchestrator.store.triggers import Triggers
+
+_log = structlog.get_logger(__name__)
+
+
+def build_client(config: Config, stop: threading.Event) -> BacalhauClient:
+    """The client for the daemon: it tries nothing again by itself, the services do."""
+    auth: BearerAuth | BasicAuth | None = None
+    if config.bacalhau_token:
+        auth = BearerAuth(key=config.bacalhau_token)
+    elif config.bacalhau_user:
+        auth = BasicAuth(user=config.bacalhau_user, password=config.bacalhau_password or "")
+    return BacalhauClient(
+        config.bacalhau,
+        auth=auth,
+        ca=config.bacalhau_ca or True,
+        pool_size=config.send_threads + config.poll_threads + 4,
+        retry=RetryPolicy(attempts=1),
+        user_agent="orch",
+        stop=stop,
+    )
+
+
+def _owner(data_dir: Path) -> str:
+    """This orchestrator's id. It outlives the process, so that a restart goes on with its runs."""
+    path = data_dir / "orch.id"
+    if path.exists():
+        return path.read_text().strip()
+    owner = secrets.token_hex(8)
+    path.write_text(owner + "\n")
+    return owner
+
+
+class App:
+    """A daemon. `start` and `stop` may be called twice; `stop` leaves nothing half-done."""
+
+    def __init__(
+        self, config: Config, *, clock: Clock | None = None, registry: Registry | None = None
+    ) -> None:
+        """Open the store and build everything. Raises StoreError (Locked for a second daemon)."""
+        self.config = config
+        self.clock: Clock = clock or SystemClock()
+        self.registry = registry or Registry.load()
+        self.signals = Signals()
+        config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._lock = DirectoryLock(config.data_dir)
+        try:
+            self.database = Database(
+                config.database or sqlite_url(config.data_dir),
+                clock=self.clock,
+                signals=self.signals,
+            )
+        except BaseException:
+            self._lock.release()
+            raise
+        self.owner = _owner(config.data_dir)
+        self._stop_client = threading.Event()
+        self.client = build_client(config, self._stop_client)
+        self._build_store()
+        self._build_services()
+
+    def _build_store(self) -> None:
+        config, database = self.config, self.database
+        self.triggers = Triggers(database)
+        self.intake = Intake(database)
+        self.flights = Flights(database, self.owner)
+        self.endings = Endings(database)
+        self.commands = Commands(database)
+        self.reads = Reads(database)
+        self.leases = Leases(database, self.owner)
+        self.retention = Retention(database)
+        self.seal = Seal(load_key(config.key_file or config.data_dir / "orch.key"))
+        self.definitions = Definitions(self.triggers)
+        self.timing = Timing(
+            registry=self.registry,
+            definitions=self.definitions,
+            triggers=self.triggers,
+            intake=self.intake,
+            commands=self.commands,
+            clock=self.clock,
+        )
+        checker = Checker(self.registry, max_spec_bytes=config.max_spec_bytes)
+        self.registrar = Registrar(checker, self.triggers, self.timing, self.clock)
+
+    def _build_services(self) -> None:
+        config, clock, signals = self.config, self.clock, self.signals
+        self.cluster = Cluster(self.client, self.database, clock, signals)
+        renderer = Renderer(
+            instance=self.database.instance,
+            clock=clock,
+            definitions=self.definitions,
+            triggers=self.triggers,
+            seal=self.seal,
+            secrets=Secrets(config.data_dir / "secrets"),
+            known_paths={kind: known_paths(self.registry, kind) for kind in self.registry.kinds},
+            max_spec_bytes=config.max_spec_bytes,
+        )
+        time_connectors = {
+            kind: connector
+            for kind in self.registry.kinds
+            if isinstance(connector := self.registry.get(kind), TimeConnector)
+        }
+        self.firing = FiringService(clock, signals, self.intake, self.definitions, time_connectors)
+        self.dispatcher = Dispatcher(
+            clock,
+            signals,
+            self.flights,
+            renderer,
+            Sender(self.cluster, self.flights, self.seal),
+            self.cluster,
+            max_in_flight=config.max_in_flight,
+            threads=config.send_threads,
+        )
+        self.watcher = Watcher(
+            clock,
+            signals,
+            self.flights,
+            self.cluster,
+            polls_per_second=config.polls_per_second,
+            threads=config.poll_threads,
+        )
+        self.completer = Completer(clock, signals, self.endings, self.definitions)
+        self.canceller = Canceller(clock, signals, self.flights, self.cluster)
+        self.clockwatch = ClockWatch(clock, signals, self.flights)
+        self.lease = LeaseKeeper(clock, signals, self.leases)
+        self.housekeeping = Housekeeping(clock, self.retention, self.cluster, config.keep)
+        # In this order, so that what starts first is what later ones rely on.
+        self.services = [
+            self.lease,
+            self.completer,
+            self.canceller,
+            self.watcher,
+            self.dispatcher,
+            self.firing,
+            self.clockwatch,
+        ]
+
+    def start(self) -> None:
+        """Start the services. The lease is there before any of them looks for its runs."""
+        self.lease.run_once()
+        for service in self.services:
+            service.start()
+        self.housekeeping.start()
+        _log.info(
+            "orchestrator started",
+            instance=self.database.instance,
+            database=self.database.dialect.name,
+            bacalhau=self.client.url,
+        )
+
+    def stop(self) -> None:
+        """Stop firing, finish what is under way with the cluster, close the store."""
+        self._stop_client.set()
+        self.housekeeping.stop()
+        for service in reversed(self.services):
+            service.stop()
+        self.client.close()
+        self.database.close()
+        self._lock.release()

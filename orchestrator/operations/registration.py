@@ -1,0 +1,228 @@
+"""Registration: a trigger file becomes a trigger, or a list of problems and nothing else."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import specs
+from connectors.abc import SettingsError, TimeConnector
+from connectors.registry import Registry, UnknownConnectorError
+from orchestrator.domain.clock import Clock
+from orchestrator.domain.overlap import Overlap
+from orchestrator.operations.timing import Timing
+from orchestrator.services.definitions import Definition, to_body
+from orchestrator.services.firing import wake_offset
+from orchestrator.store.database import canonical
+from orchestrator.store.errors import Conflict, Missing
+from orchestrator.store.triggers import Change, NewPartition, NewTrigger, Triggers, new_uid
+from orchestrator.store.values import Trigger
+
+PARTITION = "schedule"  # the one partition of a time connector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """A trigger file without a fault: what would be registered."""
+
+    file: specs.TriggerFile
+    definition: Definition
+    job: Mapping[str, Any]
+    connector: TimeConnector
+
+
+@dataclass(frozen=True, kw_only=True)
+class Applied:
+    """What `apply` did with one file."""
+
+    trigger: Trigger
+    action: str  # created, changed, unchanged
+
+
+def settings_of(registry: Registry, kind: str) -> list[str] | None:
+    """The names of a connector's settings; None where there is no such connector."""
+    try:
+        return list(registry.get(kind).settings_model.model_fields)
+    except UnknownConnectorError:
+        return None
+
+
+def known_paths(registry: Registry, kind: str) -> specs.KnownPaths:
+    """What `${{ }}` may name in a job of this kind."""
+    return specs.BASE_PATHS.extended(outside=tuple(registry.get(kind).value_paths))
+
+
+class Checker:
+    """Reads and checks trigger files. Needs no store: `orch validate` uses it alone."""
+
+    def __init__(self, registry: Registry, *, max_spec_bytes: int = specs.MAX_SPEC) -> None:
+        self._registry = registry
+        self._max_spec_bytes = max_spec_bytes
+
+    def parse(self, document: specs.Document) -> specs.TriggerFile:
+        """Read a trigger file. Raises SpecError."""
+        return specs.parse_trigger(
+            document,
+            settings=lambda kind: settings_of(self._registry, kind),
+            kinds=self._registry.kinds,
+            default_job=specs.default_job,
+        )
+
+    def wrap(
+        self, document: specs.Document, *, kind: str, name: str, values: Mapping[str, Any]
+    ) -> specs.TriggerFile:
+        """Make a trigger of a plain Bacalhau job. Raises SpecError."""
+        return specs.wrap_job(
+            document,
+            kind=kind,
+            name=name,
+            values=values,
+            settings=lambda kind: settings_of(self._registry, kind),
+            kinds=self._registry.kinds,
+        )
+
+    def check(self, file: specs.TriggerFile, *, base_dir: Path | None) -> Checked:
+        """Check everything. Raises SpecError with all problems."""
+        problems: list[specs.Problem] = []
+        connector = self._registry.get(file.kind)
+        if not isinstance(connector, TimeConnector):
+            raise TypeError(f"connector {file.kind} has no due times")
+        try:
+            connector.schedule(file.settings)
+        except SettingsError as error:
+            problems += [
+                file.document.problem(_path(p.path), p.message, p.remedy) for p in error.problems
+            ]
+        job: Mapping[str, Any] = {}
+        try:
+            job = specs.prepare(
+                file,
+                base_dir=base_dir,
+                known=known_paths(self._registry, file.kind),
+                max_bytes=self._max_spec_bytes,
+            )
+        except specs.SpecError as error:
+            problems += error.problems
+        if problems:
+            raise specs.SpecError(problems)
+        text = canonical(job)
+        definition = Definition(
+            kind=file.kind,
+            settings=file.settings,
+            policies=file.policies,
+            overlap=Overlap(file.policies.overlap or connector.default_overlap),
+            template=_digest(text),
+        )
+        return Checked(file=file, definition=definition, job=job, connector=connector)
+
+
+def _path(text: str) -> tuple[str | int, ...]:
+    """`at[3]` as the path of a problem."""
+    parts = filter(None, text.replace("]", "").replace("[", ".").split("."))
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
+
+
+@lru_cache(maxsize=1024)
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Registrar:
+    """Registers, changes and compares triggers."""
+
+    def __init__(self, checker: Checker, triggers: Triggers, timing: Timing, clock: Clock) -> None:
+        self.checker = checker
+        self._triggers = triggers
+        self._timing = timing
+        self._clock = clock
+
+    def register(self, checked: Sequence[Checked], actor: str) -> list[Trigger]:
+        """Register new triggers, all or none. Raises Conflict, SpecError."""
+        _refuse_repeated(checked)
+        return self._triggers.create([self._new(c) for c in checked], actor)
+
+    def _new(self, checked: Checked) -> NewTrigger:
+        uid = new_uid()
+        body = canonical(to_body(checked.definition))
+        return NewTrigger(
+            name=checked.file.name,
+            kind=checked.file.kind,
+            definition_hash=_digest(body),
+            definition=body,
+            template_hash=checked.definition.template,
+            job=canonical(checked.job),
+            uid=uid,
+            partitions=[self._begin(checked, uid)],
+            paused=checked.file.policies.paused,
+        )
+
+    def _begin(self, checked: Checked, uid: str) -> NewPartition:
+        """From now on: what was due before the registration is nobody's."""
+        schedule = checked.connector.schedule(checked.definition.settings)
+        first = schedule.next_after(self._clock.now())
+        if first is None:
+            path = next(iter(checked.file.settings), "schedule")
+            raise specs.SpecError(
+                [
+                    checked.file.document.problem(
+                        (path,), "nothing is due any more", "Give a time that is still to come"
+                    )
+                ]
+            )
+        return NewPartition(
+            name=PARTITION, planned=str(first), wake_at=first + wake_offset(uid, schedule)
+        )
+
+    def apply(self, checked: Checked, actor: str, *, reset: bool = False) -> Applied:
+        """Register a trigger, or bring the one of its name to what the file says.
+
+        Raises Conflict where the change would make another source of it and `reset` is not set.
+        """
+        try:
+            trigger = self._triggers.get(checked.file.name)
+        except Missing:
+            return Applied(trigger=self.register([checked], actor)[0], action="created")
+        body = canonical(to_body(checked.definition))
+        digest = _digest(body)
+        if trigger.definition == digest:
+            return Applied(trigger=trigger, action="unchanged")
+        if trigger.kind != checked.file.kind:
+            raise Conflict(
+                f"trigger {trigger.name!r} is of kind {trigger.kind}: delete it before you "
+                f"register one of kind {checked.file.kind} under its name"
+            )
+        old = self._triggers.definitions([trigger.definition])[trigger.definition]
+        connector = checked.connector
+        other_source = connector.identity(old["settings"]) != connector.identity(
+            checked.definition.settings
+        )
+        if other_source and not reset:
+            raise Conflict(
+                f"the change makes trigger {trigger.name!r} read another source, where its "
+                "checkpoints mean nothing: say --reset to begin anew there"
+            )
+        partitions = None
+        if canonical(old["settings"]) != canonical(checked.definition.settings):
+            # What came due by the old settings goes into the ledger before the new ones hold.
+            self._timing.catch_up(trigger)
+            partitions = [self._begin(checked, trigger.uid)]
+        change = Change(
+            definition_hash=digest,
+            definition=body,
+            template_hash=checked.definition.template,
+            job=canonical(checked.job),
+            partitions=partitions,
+        )
+        return Applied(trigger=self._triggers.change(trigger, change, actor), action="changed")
+
+
+def _refuse_repeated(checked: Sequence[Checked]) -> None:
+    seen: set[str] = set()
+    for item in checked:
+        if item.file.name in seen:
+            raise Conflict(f"two of the triggers are called {item.file.name!r}: rename one")
+        seen.add(item.file.name)

@@ -1,0 +1,276 @@
+"""Runs by command: fire now, backfill, cancel, retry, redrive, discard."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import ColumnElement, select, update
+
+from orchestrator.domain.clock import to_rfc3339
+from orchestrator.domain.overlap import capacity
+from orchestrator.domain.signals import Topic
+from orchestrator.domain.states import IN_FLIGHT, OPEN, Origin, Queue, RunState
+from orchestrator.store import schema, trail
+from orchestrator.store.database import Database
+from orchestrator.store.errors import Conflict, Missing
+from orchestrator.store.intake import Admittance, new_run
+from orchestrator.store.lines import move_done, promote
+from orchestrator.store.schema import runs, triggers
+from orchestrator.store.values import Trigger
+from orchestrator.store.writer import Tx
+
+_CHUNK = 500
+_BACKFILL_PRIORITY = -100  # live runs go first
+
+
+@dataclass(frozen=True, kw_only=True)
+class Gap:
+    """A due time that is to be filled."""
+
+    key: str
+    due_at: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class Backfilled:
+    """What a backfill does: new runs, skipped ones that run after all, and those left alone."""
+
+    created: int
+    revived: int
+    kept: int
+
+
+class Commands:
+    """The store's side of what people ask for. `actor` goes into the audit trail."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def fire(self, trigger: Trigger, partition: str, key: str, how: Admittance, actor: str) -> str:
+        """Make a run that is due now; it waits in line behind open ones. Returns its id."""
+
+        def operation(tx: Tx) -> str:
+            now = self._db.clock.now()
+            row = self._row(trigger, partition, key, now, now, Origin.MANUAL, how.priority)
+            if not self._db.dialect.insert_ignore(tx.conn, runs, [row]):
+                raise Conflict(f"trigger {trigger.name!r} has a run with the key {key!r} already")
+            self._promote(tx, trigger, partition, how, now)
+            trail.write(tx, actor, "fire", trigger.name, {"run": row["id"]}, now)
+            tx.notify(Topic.CHANGED)
+            return row["id"]
+
+        return self._db.write(operation, "fire")
+
+    def _row(
+        self,
+        trigger: Trigger,
+        partition: str,
+        key: str,
+        due_at: int,
+        now: int,
+        origin: Origin,
+        priority: int,
+    ) -> dict[str, Any]:
+        row = new_run(
+            self._db.instance,
+            trigger.uid,
+            key,
+            version=trigger.version,
+            definition=trigger.definition,
+            origin=origin,
+            partition=partition,
+            due_at=due_at,
+            now=now,
+            priority=priority,
+        )
+        row["queue"] = Queue.LINE
+        return row
+
+    def _promote(self, tx: Tx, trigger: Trigger, partition: str, how: Admittance, now: int) -> None:
+        room = capacity(how.overlap, how.max_in_flight, how.parallelism)
+        promote(tx, trigger.uid, partition, room=room, rate=how.rate, now=now)
+
+    def backfill(
+        self,
+        trigger: Trigger,
+        partition: str,
+        gaps: Sequence[Gap],
+        how: Admittance,
+        actor: str,
+        *,
+        dry_run: bool = False,
+    ) -> Backfilled:
+        """Run the due times that have not run: no row yet, or skipped. Others are kept."""
+        if dry_run:
+            return self._preview(trigger, gaps)
+
+        def operation(tx: Tx) -> Backfilled:
+            now = self._db.clock.now()
+            priority = how.priority + _BACKFILL_PRIORITY
+            created = revived = 0
+            for start in range(0, len(gaps), _CHUNK):
+                chunk = gaps[start : start + _CHUNK]
+                revived += tx.conn.execute(
+                    update(runs)
+                    .where(
+                        runs.c.trigger_uid == trigger.uid,
+                        runs.c.key.in_([gap.key for gap in chunk]),
+                        runs.c.state == RunState.SKIPPED,
+                        runs.c.reason != "split",
+                    )
+                    .values(
+                        **_reopened(Queue.LINE, now),
+                        origin=Origin.BACKFILL,
+                        priority=priority,
+                        version=trigger.version,
+                        definition=trigger.definition,
+                    )
+                ).rowcount
+                rows = [
+                    self._row(
+                        trigger, partition, gap.key, gap.due_at, now, Origin.BACKFILL, priority
+                    )
+                    for gap in chunk
+                ]
+                created += self._db.dialect.insert_ignore(tx.conn, runs, rows)
+            self._promote(tx, trigger, partition, how, now)
+            if revived:
+                move_done(tx.conn, trigger.uid, partition)
+            detail = {"from": to_rfc3339(gaps[0].due_at), "to": to_rfc3339(gaps[-1].due_at)}
+            trail.write(tx, actor, "backfill", trigger.name, detail, now)
+            tx.notify(Topic.CHANGED)
+            return Backfilled(created=created, revived=revived, kept=len(gaps) - created - revived)
+
+        if not gaps:
+            return Backfilled(created=0, revived=0, kept=0)
+        return self._db.write(operation, "backfill")
+
+    def _preview(self, trigger: Trigger, gaps: Sequence[Gap]) -> Backfilled:
+        existing = skipped = 0
+        with self._db.read() as conn:
+            for start in range(0, len(gaps), _CHUNK):
+                keys = [gap.key for gap in gaps[start : start + _CHUNK]]
+                statement = select(runs.c.state, runs.c.reason).where(
+                    runs.c.trigger_uid == trigger.uid, runs.c.key.in_(keys)
+                )
+                for state, reason in conn.execute(statement):
+                    existing += 1
+                    skipped += state == RunState.SKIPPED and reason != "split"
+        return Backfilled(created=len(gaps) - existing, revived=skipped, kept=existing - skipped)
+
+    def cancel(self, run_id: str, reason: str, actor: str) -> None:
+        """Ask for the end of an open run. Raises Missing, Conflict for one that has ended."""
+
+        def operation(tx: Tx) -> None:
+            state = self._state(tx, run_id)
+            if state not in OPEN:
+                raise Conflict(f"run {run_id} has ended already: {state}")
+            tx.conn.execute(
+                update(runs)
+                .where(runs.c.id == run_id, runs.c.ended_at.is_(None), runs.c.cancel.is_(None))
+                .values(cancel=reason)
+            )
+            trail.write(tx, actor, "cancel", run_id, {"reason": reason}, self._db.clock.now())
+            tx.notify(Topic.CANCEL, Topic.ENDED)
+
+        self._db.write(operation, "cancel")
+
+    def retry(self, run_id: str, actor: str) -> None:
+        """Run it again, now, with all its attempts: a run that ended without success, or one that
+        waits for its next attempt. Raises Missing, Conflict."""
+
+        def operation(tx: Tx) -> None:
+            state = self._state(tx, run_id)
+            if state is RunState.SUCCEEDED:
+                raise Conflict(
+                    f"run {run_id} has succeeded: use `orch triggers fire` for a new run"
+                )
+            if state in IN_FLIGHT:
+                raise Conflict(f"run {run_id} is {state}: cancel it first")
+            if not self._reopen(tx, (runs.c.id == run_id) & (runs.c.reason != "split")):
+                raise Conflict(f"run {run_id} was split or has moved: retry the runs it became")
+            trail.write(tx, actor, "retry", run_id, {}, self._db.clock.now())
+
+        self._db.write(operation, "retry")
+
+    def redrive(self, trigger_name: str | None, run_ids: Sequence[str], actor: str) -> int:
+        """Run dead runs again: the named ones, or all (of a trigger). Returns how many."""
+
+        def operation(tx: Tx) -> int:
+            condition = schema.is_dead & ~runs.c.released
+            if run_ids:
+                condition &= runs.c.id.in_(list(run_ids))
+            if trigger_name is not None:
+                condition &= runs.c.trigger_uid.in_(_uids(trigger_name))
+            count = self._reopen(tx, condition)
+            detail = {"trigger": trigger_name, "runs": list(run_ids)[:100], "count": count}
+            trail.write(tx, actor, "redrive", trigger_name or "*", detail, self._db.clock.now())
+            return count
+
+        return self._db.write(operation, "redrive")
+
+    def _reopen(self, tx: Tx, condition: ColumnElement[bool]) -> int:
+        """Make runs pending and ready again. They were admitted once: no line is before them."""
+        now = self._db.clock.now()
+        touched = tx.conn.execute(
+            update(runs)
+            .where(condition, runs.c.state.not_in([*IN_FLIGHT, RunState.SUCCEEDED]))
+            .values(**_reopened(Queue.READY, now))
+            .returning(runs.c.trigger_uid, runs.c.partition)
+        ).all()
+        for uid, partition in set(touched):
+            move_done(tx.conn, uid, partition)
+        if touched:
+            tx.notify(Topic.READY, Topic.CHANGED)
+        return len(touched)
+
+    def discard(
+        self, trigger_name: str | None, run_ids: Sequence[str], note: str, actor: str
+    ) -> int:
+        """Let go of dead runs: they stay in the ledger and hold nothing up. Returns how many."""
+
+        def operation(tx: Tx) -> int:
+            condition = schema.is_dead & ~runs.c.released
+            if run_ids:
+                condition &= runs.c.id.in_(list(run_ids))
+            if trigger_name is not None:
+                condition &= runs.c.trigger_uid.in_(_uids(trigger_name))
+            touched = tx.conn.execute(
+                update(runs)
+                .where(condition)
+                .values(released=True)
+                .returning(runs.c.trigger_uid, runs.c.partition)
+            ).all()
+            for uid, partition in set(touched):
+                move_done(tx.conn, uid, partition)
+            detail = {"note": note, "runs": list(run_ids)[:100], "count": len(touched)}
+            trail.write(tx, actor, "discard", trigger_name or "*", detail, self._db.clock.now())
+            tx.notify(Topic.CHANGED)
+            return len(touched)
+
+        return self._db.write(operation, "discard")
+
+    def _state(self, tx: Tx, run_id: str) -> RunState:
+        state = tx.conn.scalar(select(runs.c.state).where(runs.c.id == run_id))
+        if state is None:
+            raise Missing(f"there is no run {run_id!r}")
+        return RunState(state)
+
+
+def _reopened(queue: Queue, now: int) -> dict[str, Any]:
+    return {
+        "state": RunState.PENDING,
+        "queue": queue,
+        "not_before": now,
+        "ended_at": None,
+        "reason": "",
+        "tries": 0,
+        "cancel": None,
+        "released": False,
+    }
+
+
+def _uids(trigger_name: str):
+    return select(triggers.c.uid).where(triggers.c.name == trigger_name)

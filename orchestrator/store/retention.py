@@ -1,0 +1,119 @@
+"""Retention: ended runs go after a while, the proof that nothing is missing stays.
+
+Of an ordered partition only a contiguous prefix goes, and `base` moves with it: what is left
+still tiles from `base` to `planned`, so the audit holds without what is gone. Dead runs stay until
+somebody redrives or discards them, and so does everything behind them.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import delete, or_, select, update
+
+from orchestrator.store.database import Database
+from orchestrator.store.schema import attempts, outbox, partitions, runs, trail
+from orchestrator.store.writer import Tx
+
+_BATCH = 1000  # runs a transaction
+_IS_OVER = or_(runs.c.state != "dead", runs.c.released)
+
+
+class Retention:
+    """Removes what nobody needs any more."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def sweep(self, before: int, limit: int = _BATCH) -> int:
+        """Remove up to `limit` runs that ended before the instant `before`, and what hangs on them.
+
+        Returns how many runs went; 0 means that there is nothing left to remove.
+        """
+        with self._db.read() as conn:
+            ordered = conn.execute(
+                select(runs.c.trigger_uid, runs.c.partition)
+                .join(
+                    partitions,
+                    (partitions.c.trigger_uid == runs.c.trigger_uid)
+                    & (partitions.c.name == runs.c.partition)
+                    & (partitions.c.base_ordinal == runs.c.ordinal),
+                )
+                .where(runs.c.due_at < before, runs.c.ended_at < before, _IS_OVER)
+                .order_by(runs.c.due_at)
+                .limit(limit)
+            ).all()
+            loose = list(
+                conn.scalars(
+                    select(runs.c.id)
+                    .where(
+                        runs.c.due_at < before,
+                        runs.c.ended_at < before,
+                        runs.c.ordinal.is_(None),
+                        _IS_OVER,
+                    )
+                    .order_by(runs.c.due_at)
+                    .limit(limit)
+                )
+            )
+        removed = 0
+        for uid, name in ordered:
+            removed += self._prefix(uid, name, before, limit - removed)
+            if removed >= limit:
+                break
+        if loose:
+            self._db.write(lambda tx: _remove(tx, loose), "sweep")
+        return removed + len(loose)
+
+    def _prefix(self, uid: str, name: str, before: int, limit: int) -> int:
+        def operation(tx: Tx) -> int:
+            base = tx.conn.scalar(
+                select(partitions.c.base_ordinal).where(
+                    partitions.c.trigger_uid == uid, partitions.c.name == name
+                )
+            )
+            rows = tx.conn.execute(
+                select(
+                    runs.c.id,
+                    runs.c.ordinal,
+                    runs.c.range_end,
+                    runs.c.ended_at,
+                    _IS_OVER.label("over"),
+                )
+                .where(runs.c.trigger_uid == uid, runs.c.partition == name, runs.c.ordinal >= base)
+                .order_by(runs.c.ordinal)
+                .limit(limit)
+            ).all()
+            gone: list[str] = []
+            end: str | None = None
+            following = base or 0
+            for row in rows:
+                ended = row.ended_at is not None and row.ended_at < before
+                if row.ordinal != following or not ended or not row.over:
+                    break
+                gone.append(row.id)
+                end, following = row.range_end, row.ordinal + 1
+            if gone:
+                tx.conn.execute(
+                    update(partitions)
+                    .where(partitions.c.trigger_uid == uid, partitions.c.name == name)
+                    .values(base=end, base_ordinal=following)
+                )
+                _remove(tx, gone)
+            return len(gone)
+
+        return self._db.write(operation, "sweep")
+
+    def sweep_trail(self, before: int) -> None:
+        """Remove entries of the audit trail and delivered callbacks."""
+
+        def operation(tx: Tx) -> None:
+            tx.conn.execute(delete(trail).where(trail.c.at < before))
+            tx.conn.execute(delete(outbox).where(outbox.c.done_at < before))
+
+        self._db.write(operation, "sweep")
+
+
+def _remove(tx: Tx, ids: list[str]) -> None:
+    tx.conn.execute(delete(attempts).where(attempts.c.run_id.in_(ids)))
+    # A callback that is not delivered yet stays: it holds all that it says.
+    tx.conn.execute(delete(outbox).where(outbox.c.run_id.in_(ids), outbox.c.done_at.is_not(None)))
+    tx.conn.execute(delete(runs).where(runs.c.id.in_(ids), runs.c.ended_at.is_not(None)))
