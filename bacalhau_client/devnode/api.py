@@ -7,8 +7,6 @@ be read, as on a real node.
 from __future__ import annotations
 
 import logging
-import secrets
-import string
 from collections.abc import Awaitable, Callable, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +14,7 @@ from urllib.parse import parse_qs
 
 from . import errors
 from .auth import Authorizer, required_capability
-from .model import dumps
+from .model import dumps, new_request_id
 from .spec import parse_body
 from .states import Json
 
@@ -111,7 +109,7 @@ class Application:
         headers = [
             _JSON_TYPE,
             (b"content-length", str(len(body)).encode()),
-            (b"x-request-id", _request_id()),
+            (b"x-request-id", new_request_id().encode()),
         ]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
@@ -185,7 +183,3 @@ async def _refuse(send: Send, error: errors.ApiError) -> None:
         }
     )
     await send({"type": "websocket.http.response.body", "body": body})
-
-
-def _request_id() -> bytes:
-    return "".join(secrets.choice(string.ascii_letters) for _ in range(32)).encode()

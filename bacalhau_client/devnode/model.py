@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import json
+import random
+import string
 import time
 import uuid
 from dataclasses import dataclass, field
 
 from .states import PENDING, TERMINAL_COMPUTE_STATES, TERMINAL_JOB_STATES, Compute, Desired, Json
+
+_random = random.Random()  # noqa: S311 - ids, not secrets
 
 _EMPTY_OUTPUT = (
     '{"Stdout":"","StdoutTruncated":false,"stderr":"","StderrTruncated":false,'
@@ -27,7 +31,13 @@ def now_ns() -> int:
 
 def new_id(prefix: str = "") -> str:
     """A random id: `j-…` for jobs, `e-…` for executions, `n-…` for nodes."""
-    return f"{prefix}{uuid.uuid4()}"
+    # Not secret, so the operating system need not be asked for every one.
+    return f"{prefix}{uuid.UUID(int=_random.getrandbits(128), version=4)}"
+
+
+def new_request_id() -> str:
+    """A random `X-Request-Id`."""
+    return "".join(_random.choices(string.ascii_letters, k=32))
 
 
 def timestamp(ns: int) -> str:

@@ -4,12 +4,46 @@ from __future__ import annotations
 
 import asyncio
 import socket
+from typing import Any, cast
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from .api import Application
 
 _CLOSE_WITHIN = 2
+
+
+class _OneWrite:
+    """A transport that sends head and body of an answer together: a call to the system each is
+    what costs a small answer most."""
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._loop = asyncio.get_running_loop()
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> None:
+        if not self._parts:
+            self._loop.call_soon(self._flush)
+        self._parts.append(data)
+
+    def _flush(self) -> None:
+        parts, self._parts = self._parts, []
+        if parts and not self._transport.is_closing():
+            self._transport.write(b"".join(parts))
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+
+class _Protocol(H11Protocol):
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(cast("asyncio.Transport", _OneWrite(transport)))
 
 
 class Server:
@@ -30,6 +64,7 @@ class Server:
             log_config=None,
             access_log=False,
             lifespan="off",
+            http=_Protocol,
             ws="websockets-sansio",
             ws_max_size=1 << 20,
             server_header=False,

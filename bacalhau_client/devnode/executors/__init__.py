@@ -54,18 +54,20 @@ class Control:
             if self._stop is not None:
                 return
             self._stop = reason
-            interrupt = self._interrupt
-        self.stopping.set()
-        if interrupt is not None:
-            interrupt(reason)
+            self.stopping.set()
+            if self._interrupt is not None:
+                self._interrupt(reason)
 
     def on_stop(self, interrupt: Callable[[Stop], None] | None) -> None:
-        """Registers what ends the task; called at once where a stop came before."""
+        """Registers what ends the task, None when it has ended.
+
+        The call must not block. It comes at once where a stop came before, and never after
+        `on_stop(None)` has returned: what it interrupts may belong to another task by then.
+        """
         with self._lock:
             self._interrupt = interrupt
-            reason = self._stop
-        if interrupt is not None and reason is not None:
-            interrupt(reason)
+            if interrupt is not None and self._stop is not None:
+                interrupt(self._stop)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 import subprocess
+import threading
 
 from ..states import Json, mapping, sequence
 from . import Stop, TaskFailed, TaskRun
@@ -71,7 +72,7 @@ class DockerExecutor:
             )
             with process:
                 code = supervise(
-                    process, run.log, run.control, end=lambda reason: self._end(name, reason)
+                    process, run.log, run.control, end=lambda reason: self._end_soon(name, reason)
                 )
             if self._outgrew_memory(name):
                 raise TaskFailed("memory limit exceeded")
@@ -79,6 +80,9 @@ class DockerExecutor:
         finally:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._docker("rm", "--force", name, timeout=_ANSWER_WITHIN)
+
+    def _end_soon(self, name: str, reason: Stop) -> None:
+        threading.Thread(target=self._end, args=(name, reason), daemon=True).start()
 
     def _end(self, name: str, reason: Stop) -> None:
         """Ends a container: asked first for a stop, killed at once for anything else."""

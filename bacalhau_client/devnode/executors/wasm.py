@@ -65,6 +65,9 @@ class WasmExecutor:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
+        # Every call into wasmtime lets go of the interpreter's lock; threads that prepare their
+        # stores at the same time spend most of it on taking the lock from each other.
+        self._one_at_a_time = threading.Lock()
         self._idle: list[_Slot] = []
         self._compiled: OrderedDict[str, _Compiled] = OrderedDict()
 
@@ -163,11 +166,13 @@ class WasmExecutor:
         parameters: Json,
     ) -> int:
         entrypoint = parameters.get("Entrypoint") or "_start"
-        store = wasmtime.Store(slot.engine)
-        if run.memory_bytes:
-            store.set_limits(memory_size=run.memory_bytes)
-        store.set_wasi(_wasi(run, [str(value) for value in sequence(parameters, "Parameters")]))
-        store.set_epoch_deadline(1)
+        with self._one_at_a_time:
+            store = wasmtime.Store(slot.engine)
+            if run.memory_bytes:
+                store.set_limits(memory_size=run.memory_bytes)
+            arguments = [str(value) for value in sequence(parameters, "Parameters")]
+            store.set_wasi(_wasi(run, arguments))
+            store.set_epoch_deadline(1)
         run.control.on_stop(lambda reason: slot.engine.increment_epoch())
         try:
             instance = slot.linker.instantiate(store, module)
@@ -186,6 +191,8 @@ class WasmExecutor:
             raise TaskFailed(f"failed to load entry module {path}: {_first_line(error)}") from error
         finally:
             run.control.on_stop(None)
+            with self._one_at_a_time:
+                store.close()
         return RETURNED
 
 
