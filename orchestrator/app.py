@@ -14,6 +14,7 @@ from connectors.registry import Registry
 from orchestrator.config import Config
 from orchestrator.domain.clock import Clock, SystemClock
 from orchestrator.domain.signals import Signals
+from orchestrator.operations.audit import Auditor
 from orchestrator.operations.registration import Checker, Registrar, known_paths
 from orchestrator.operations.timing import Timing
 from orchestrator.services.canceller import Canceller
@@ -25,6 +26,7 @@ from orchestrator.services.dispatcher import Dispatcher
 from orchestrator.services.firing import FiringService
 from orchestrator.services.housekeeping import Housekeeping
 from orchestrator.services.lease import LeaseKeeper
+from orchestrator.services.reconciler import Reconciler
 from orchestrator.services.renderer import Renderer
 from orchestrator.services.secrets import Secrets
 from orchestrator.services.sender import Sender
@@ -35,7 +37,9 @@ from orchestrator.store.endings import Endings
 from orchestrator.store.flights import Flights
 from orchestrator.store.intake import Intake
 from orchestrator.store.leases import Leases
+from orchestrator.store.ledger import Ledger
 from orchestrator.store.lock import DirectoryLock
+from orchestrator.store.putback import PutBack
 from orchestrator.store.reads import Reads
 from orchestrator.store.retention import Retention
 from orchestrator.store.seal import Seal, load_key
@@ -48,7 +52,7 @@ def build_client(config: Config, stop: threading.Event) -> BacalhauClient:
     """The client for the daemon: it tries nothing again by itself, the services do."""
     auth: BearerAuth | BasicAuth | None = None
     if config.bacalhau_token:
-        auth = BearerAuth(key=config.bacalhau_token)
+        auth = BearerAuth(token=config.bacalhau_token)
     elif config.bacalhau_user:
         auth = BasicAuth(user=config.bacalhau_user, password=config.bacalhau_password or "")
     return BacalhauClient(
@@ -96,6 +100,7 @@ class App:
             raise
         self.owner = _owner(config.data_dir)
         self._stop_client = threading.Event()
+        self._starter: threading.Thread | None = None
         self.client = build_client(config, self._stop_client)
         self._build_store()
         self._build_services()
@@ -120,6 +125,7 @@ class App:
             commands=self.commands,
             clock=self.clock,
         )
+        self.auditor = Auditor(Ledger(database), self.definitions, self.registry, self.clock)
         checker = Checker(self.registry, max_spec_bytes=config.max_spec_bytes)
         self.registrar = Registrar(checker, self.triggers, self.timing, self.clock)
 
@@ -165,6 +171,9 @@ class App:
         self.clockwatch = ClockWatch(clock, signals, self.flights)
         self.lease = LeaseKeeper(clock, signals, self.leases)
         self.housekeeping = Housekeeping(clock, self.retention, self.cluster, config.keep)
+        self.reconciler = Reconciler(
+            self.client, PutBack(self.database, self.owner), self.database.instance
+        )
         # In this order, so that what starts first is what later ones rely on.
         self.services = [
             self.lease,
@@ -177,11 +186,14 @@ class App:
         ]
 
     def start(self) -> None:
-        """Start the services. The lease is there before any of them looks for its runs."""
+        """Start the services. A restored store first asks the cluster for its jobs."""
+        # The lease is there before any service looks for the runs that are its own.
         self.lease.run_once()
-        for service in self.services:
-            service.start()
-        self.housekeeping.start()
+        if self.reconciler.needed:
+            self._starter = threading.Thread(target=self._reconcile, name="restore", daemon=True)
+            self._starter.start()
+        else:
+            self._start_services()
         _log.info(
             "orchestrator started",
             instance=self.database.instance,
@@ -189,9 +201,20 @@ class App:
             bacalhau=self.client.url,
         )
 
+    def _reconcile(self) -> None:
+        if self.reconciler.run(self._stop_client):
+            self._start_services()
+
+    def _start_services(self) -> None:
+        for service in self.services:
+            service.start()
+        self.housekeeping.start()
+
     def stop(self) -> None:
         """Stop firing, finish what is under way with the cluster, close the store."""
         self._stop_client.set()
+        if self._starter is not None:
+            self._starter.join()
         self.housekeeping.stop()
         for service in reversed(self.services):
             service.stop()

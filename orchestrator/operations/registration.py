@@ -18,10 +18,11 @@ from orchestrator.operations.timing import Timing
 from orchestrator.services.definitions import Definition, to_body
 from orchestrator.services.firing import wake_offset
 from orchestrator.store.database import canonical
-from orchestrator.store.errors import Conflict, Missing
+from orchestrator.store.errors import Conflict, Lost, Missing
 from orchestrator.store.triggers import Change, NewPartition, NewTrigger, Triggers, new_uid
 from orchestrator.store.values import Trigger
 
+_CHANGE_TRIES = 3
 PARTITION = "schedule"  # the one partition of a time connector
 
 
@@ -182,6 +183,14 @@ class Registrar:
 
         Raises Conflict where the change would make another source of it and `reset` is not set.
         """
+        for _ in range(_CHANGE_TRIES):
+            try:
+                return self._apply(checked, actor, reset=reset)
+            except Lost:
+                continue  # it fired, or somebody changed it, between our look and our write
+        raise Conflict(f"trigger {checked.file.name!r} changes all the time: try again")
+
+    def _apply(self, checked: Checked, actor: str, *, reset: bool) -> Applied:
         try:
             trigger = self._triggers.get(checked.file.name)
         except Missing:

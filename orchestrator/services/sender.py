@@ -65,19 +65,19 @@ class Sender:
         """Try once. Raises nothing that concerns the cluster."""
         flight = sending.flight
         try:
-            body = self._seal.open(flight.body or b"")
-        except Unsealable as error:
-            return self._end(sending, str(error))
-        try:
             if sending.doubt:
                 job = self._find(flight)
                 if job is not None:
                     return self._adopt(sending, job)
+            body = self._seal.open(flight.body or b"")
             reach("send.before")
             result = self._cluster.client.jobs.put_job_bytes(body)
             reach("send.after")
             self._cluster.answered()
             return self._accepted(sending, result.job_id)
+        except Unsealable as error:
+            # A store restored without its key, and the cluster knows nothing of the job.
+            return self._end(sending, str(error), retryable=True)
         except (AlreadyThere, Conflict) as error:
             return self._look_up(sending, error)
         except Refused as error:
@@ -188,11 +188,11 @@ class Sender:
         if not flight.doubt or flight.faults != sending.faults:
             self._flights.doubted(flight, faults=sending.faults).result()
 
-    def _end(self, sending: Sending, reason: str) -> Progress:
-        """The run can not be done: dead, loudly."""
+    def _end(self, sending: Sending, reason: str, *, retryable: bool = False) -> Progress:
+        """This attempt can not be sent; unless another may do better, the run is dead. Loudly."""
         flight = sending.flight
         _log.error("attempt refused", run=flight.run_id, attempt=flight.number, reason=reason)
-        ending = Ending(state=AttemptState.FAILED, reason=reason, retryable=False)
+        ending = Ending(state=AttemptState.FAILED, reason=reason, retryable=retryable)
         self._flights.ended(flight, ending).result()
         return Progress.DONE
 

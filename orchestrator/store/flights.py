@@ -337,11 +337,11 @@ class Flights:
                 flight,
                 _LIVE,
                 state=ending.state,
-                reason=ending.reason,
+                reason=_text(ending.reason),
                 exit_code=ending.exit_code,
                 node_id=ending.node_id or attempts.c.node_id,
-                stdout=ending.stdout,
-                stderr=ending.stderr,
+                stdout=_text(ending.stdout),
+                stderr=_text(ending.stderr),
                 counted=ending.counted,
                 retryable=ending.retryable,
                 hold_until=ending.hold_until,
@@ -405,6 +405,11 @@ class Flights:
         self, tx: Tx, flight: Flight, states: Sequence[AttemptState], **values: Any
     ) -> bool:
         return tx.conn.execute(_conditional(flight, states).values(**values)).rowcount == 1
+
+
+def _text(text: str) -> str:
+    """What a task or a node wrote, as any database takes it: PostgreSQL refuses NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
 
 
 def _conditional(flight: Flight, states: Sequence[AttemptState]) -> Update:

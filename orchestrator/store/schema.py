@@ -150,6 +150,7 @@ runs = Table(
     Column("released", Boolean, nullable=False, server_default=text("false")),
     Column("data", Text, nullable=False, server_default="{}"),  # values from the source
     UniqueConstraint("trigger_uid", "key"),
+    UniqueConstraint("trigger_uid", "partition", "ordinal", name="uq_runs_ordinal"),
     Index("ix_runs_due", "due_at", "id"),
     Index("ix_runs_trigger_due", "trigger_uid", "due_at", "id"),
     Index("ix_runs_open", "trigger_uid", "partition", "ordinal", **_where("ended_at IS NULL")),

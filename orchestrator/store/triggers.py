@@ -12,16 +12,25 @@ from sqlalchemy import insert, select, update
 
 from orchestrator.domain import names
 from orchestrator.domain.signals import Topic
-from orchestrator.domain.states import TriggerState
+from orchestrator.domain.states import Origin, RunState, TriggerState
 from orchestrator.store import trail
 from orchestrator.store.database import Database
-from orchestrator.store.errors import Conflict, Missing
+from orchestrator.store.errors import Conflict, Lost, Missing
+from orchestrator.store.intake import new_run
 from orchestrator.store.lines import cancel_open
 from orchestrator.store.rows import to_trigger
-from orchestrator.store.schema import definitions, partitions, templates, trigger_versions, triggers
+from orchestrator.store.schema import (
+    definitions,
+    partitions,
+    runs,
+    templates,
+    trigger_versions,
+    triggers,
+)
 from orchestrator.store.values import Trigger
 from orchestrator.store.writer import Tx
 
+CHANGED = "changed"  # the reason of the run that bridges two schedules of a trigger
 _IN_CHUNK = 500
 
 
@@ -181,7 +190,7 @@ class Triggers:
         return known
 
     def change(self, trigger: Trigger, change: Change, actor: str) -> Trigger:
-        """Give a trigger its next version. Raises Conflict if it has changed meanwhile."""
+        """Give a trigger its next version. Raises Lost if it has changed meanwhile."""
 
         def operation(tx: Tx) -> Trigger:
             now = self._db.clock.now()
@@ -209,7 +218,7 @@ class Triggers:
                 .first()
             )
             if row is None:
-                raise Conflict(f"trigger {trigger.name!r} was changed by somebody else: try again")
+                raise Lost(f"trigger {trigger.name!r} was changed by somebody else")
             changed = to_trigger(row)
             tx.conn.execute(
                 insert(trigger_versions).values(
@@ -221,32 +230,53 @@ class Triggers:
                 )
             )
             for partition in change.partitions or ():
-                self._repoint(tx, changed, partition)
+                self._repoint(tx, changed, partition, now)
             trail.write(tx, actor, "change", trigger.name, {"version": changed.version}, now)
             tx.notify(Topic.SCHEDULE)
             return changed
 
         return self._db.write(operation, "change")
 
-    def _repoint(self, tx: Tx, trigger: Trigger, partition: NewPartition) -> None:
-        """Go on from another place: the ledger's tiling begins anew there."""
+    def _repoint(self, tx: Tx, trigger: Trigger, partition: NewPartition, now: int) -> None:
+        """Go on from another place. A skipped run bridges the two, so that ranges still tile."""
+        mine = (partitions.c.trigger_uid == trigger.uid) & (partitions.c.name == partition.name)
+        before = tx.conn.execute(select(partitions).where(mine)).mappings().first()
+        if before is None:
+            raise Missing(f"trigger {trigger.name!r} has no partition {partition.name!r}")
+        if before["wake_at"] is not None and before["wake_at"] <= now:
+            raise Lost(f"trigger {trigger.name!r} fires at this moment")
+        bridge = new_run(
+            self._db.instance,
+            trigger.uid,
+            f"version-{trigger.version}",
+            version=trigger.version,
+            definition=trigger.definition,
+            origin=Origin.SOURCE,
+            partition=partition.name,
+            due_at=now,
+            now=now,
+        )
+        bridge |= {
+            "state": RunState.SKIPPED,
+            "queue": None,
+            "reason": CHANGED,
+            "ended_at": now,
+            "ordinal": before["ordinal"],
+            "range_start": "end" if before["planned"] is None else before["planned"],
+            "range_end": "end" if partition.planned is None else partition.planned,
+        }
+        tx.conn.execute(insert(runs), [bridge])
         wake_at = partition.wake_at if trigger.state is TriggerState.ACTIVE else None
-        changed = tx.conn.execute(
+        tx.conn.execute(
             update(partitions)
-            .where(
-                partitions.c.trigger_uid == trigger.uid,
-                partitions.c.name == partition.name,
-            )
+            .where(mine)
             .values(
                 planned=partition.planned,
-                base=partition.planned,
-                base_ordinal=partitions.c.ordinal,
+                ordinal=partitions.c.ordinal + 1,
                 wake_at=wake_at,
                 epoch=partitions.c.epoch + 1,
             )
-        ).rowcount
-        if not changed:
-            raise Missing(f"trigger {trigger.name!r} has no partition {partition.name!r}")
+        )
 
     def pause(self, name: str, note: str, actor: str) -> Trigger:
         """Make no new firings; runs that exist go on. Pausing twice keeps the newer note."""

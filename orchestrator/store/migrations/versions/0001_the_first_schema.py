@@ -85,6 +85,7 @@ def upgrade() -> None:
         sa.Column("data", sa.Text(), server_default="{}", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_runs")),
         sa.UniqueConstraint("trigger_uid", "key", name=op.f("uq_runs_trigger_uid")),
+        sa.UniqueConstraint("trigger_uid", "partition", "ordinal", name="uq_runs_ordinal"),
     )
     op.create_index(
         "ix_runs_cancel",

@@ -1,0 +1,160 @@
+"""Audit: the ledger proves that nothing is missing and nothing is twice.
+
+For every partition, the ranges of its runs must tile from `base` to `planned` without gap or
+overlap; for due times the schedule itself is asked again, so that a planner that skipped one would
+be found out. Every run that has ended says how, and none has two attempts that both succeeded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from connectors.abc import Schedule, TimeConnector
+from connectors.registry import Registry
+from connectors.times import instant
+from orchestrator.domain.clock import Clock, to_rfc3339
+from orchestrator.domain.states import ENDED, RunState
+from orchestrator.services.definitions import Definitions
+from orchestrator.store.errors import Missing
+from orchestrator.store.ledger import Ledger, LedgerPartition, LedgerRow
+from orchestrator.store.triggers import CHANGED
+
+_FINDINGS_AT_MOST = 1000  # a broken ledger need not be told a million times
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """One thing that should not be."""
+
+    trigger: str
+    partition: str
+    key: str
+    problem: str
+
+
+class Auditor:
+    """Reads the whole ledger once, row by row; memory does not grow with it."""
+
+    def __init__(
+        self, ledger: Ledger, definitions: Definitions, registry: Registry, clock: Clock
+    ) -> None:
+        self._ledger = ledger
+        self._definitions = definitions
+        self._registry = registry
+        self._clock = clock
+
+    def audit(self, trigger: str | None = None) -> dict[str, Any]:
+        """Audit all triggers, or one. Raises Missing for an unknown one.
+
+        Returns `{"ok": bool, "triggers": [{"name", "partition", "runs", "open", "dead", "from",
+        "to"}], "findings": [{"trigger", "partition", "key", "problem"}]}`.
+        """
+        findings: list[Finding] = []
+        summaries: list[dict[str, Any]] = []
+        for partition in self._ledger.partitions(trigger):
+            summary, found = self._partition(partition)
+            if found:
+                # Retention may have moved the base while the rows were read: look once more.
+                summary, found = self._again(partition, summary, found)
+            summaries.append(summary)
+            findings += found
+        for name, key, problem in self._ledger.contradictions(trigger):
+            findings.append(Finding(trigger=name, partition="", key=key, problem=problem))
+        shown = findings[:_FINDINGS_AT_MOST]
+        return {
+            "ok": not findings,
+            "triggers": summaries,
+            "findings": [
+                {"trigger": f.trigger, "partition": f.partition, "key": f.key, "problem": f.problem}
+                for f in shown
+            ],
+        }
+
+    def _again(
+        self, partition: LedgerPartition, summary: dict[str, Any], found: list[Finding]
+    ) -> tuple[dict[str, Any], list[Finding]]:
+        try:
+            now = self._ledger.reread(partition)
+        except Missing:
+            return summary, found
+        return self._partition(now) if now is not None else (summary, found)
+
+    def _partition(self, partition: LedgerPartition) -> tuple[dict[str, Any], list[Finding]]:
+        findings: list[Finding] = []
+
+        def find(key: str, problem: str) -> None:
+            findings.append(
+                Finding(
+                    trigger=partition.trigger, partition=partition.name, key=key, problem=problem
+                )
+            )
+
+        counts = {"runs": 0, "open": 0, "dead": 0}
+        expected, ordinal = partition.base, partition.base_ordinal
+        for row in self._ledger.ordered(partition):
+            counts["runs"] += 1
+            counts["open"] += row.state not in ENDED
+            counts["dead"] += row.state is RunState.DEAD
+            if row.ordinal != ordinal:
+                find(row.key, f"place {row.ordinal} in the partition, expected {ordinal}")
+            if row.start != expected:
+                find(row.key, f"its range begins at {row.start}, the one before ends at {expected}")
+            for problem in self._due(partition, row):
+                find(row.key, problem)
+            expected, ordinal = row.end, row.ordinal + 1
+        planned = partition.planned if partition.planned is not None else "end"
+        if expected is not None and expected != planned:
+            find("", f"the last range ends at {expected}, but {planned} is planned next")
+        if ordinal != partition.ordinal:
+            find("", f"{ordinal} runs are there, {partition.ordinal} were planned")
+        if self._overdue(partition):
+            find("", f"due since {_when(planned)} and not in the ledger")
+        summary: dict[str, Any] = {
+            "name": partition.trigger,
+            "partition": partition.name,
+            **counts,
+            "from": _when(partition.base),
+            "to": _when(partition.planned),
+        }
+        return summary, findings
+
+    def _due(self, partition: LedgerPartition, row: LedgerRow) -> Iterator[str]:
+        """Ask the schedule of the run's own version whether this is one of its due times."""
+        schedule = self._schedule(row.definition)
+        if schedule is None or row.reason == CHANGED:
+            return
+        try:
+            at = instant(row.key)
+        except ValueError:
+            yield "the key is not a due time"
+            return
+        if str(at) != row.start:
+            yield f"the key says {at}, the range begins at {row.start}"
+        if schedule.next_after(at - 1) != at:
+            yield "the schedule has no such due time"
+        following = schedule.next_after(at)
+        if row.end != ("end" if following is None else str(following)):
+            yield f"the schedule's next due time is {_when(str(following))}, not {_when(row.end)}"
+
+    def _schedule(self, definition_hash: str) -> Schedule | None:
+        definition = self._definitions.get(definition_hash)
+        connector = self._registry.get(definition.kind)
+        if not isinstance(connector, TimeConnector):
+            return None
+        return connector.schedule(definition.settings)
+
+    def _overdue(self, partition: LedgerPartition) -> bool:
+        """Whether a due time of an active trigger passed long ago without coming in."""
+        wake_at = partition.wake_at
+        return wake_at is not None and wake_at < self._clock.now() - _LATE
+
+
+_LATE = 60_000_000  # µs
+
+
+def _when(checkpoint: str | None) -> str | None:
+    if checkpoint is None or not checkpoint.lstrip("-").isdecimal():
+        return checkpoint
+    return to_rfc3339(int(checkpoint))
