@@ -106,10 +106,12 @@ class Cluster:
                 return -1.0
             return max(0.0, self._resume_at - self._clock.monotonic())
 
-    def answered(self) -> None:
-        """A request was carried out."""
+    def answered(self, *, wrote: bool = False) -> None:
+        """A request was carried out. Reading is not enough where writing was forbidden."""
         with self._lock:
-            self._successes += 1
+            if self._state is ClusterState.FORBIDDEN and not wrote:
+                return
+            self._successes += wrote
             self._pace = self._pace.success()
             self._resume_at = 0.0
             recovered = not self._blocked() and self._state is not ClusterState.OK

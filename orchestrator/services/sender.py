@@ -73,7 +73,7 @@ class Sender:
             reach("send.before")
             result = self._cluster.client.jobs.put_job_bytes(body)
             reach("send.after")
-            self._cluster.answered()
+            self._cluster.answered(wrote=True)
             return self._accepted(sending, result.job_id)
         except Unsealable as error:
             # A store restored without its key, and the cluster knows nothing of the job.
@@ -121,7 +121,7 @@ class Sender:
                 f"the cluster has another job of the name {flight.job_name} "
                 f"({job.id}, version {job.version}): not adopted",
             )
-        self._cluster.answered()
+        self._cluster.answered(wrote=True)
         _log.info("job adopted", job_id=job.id, run=flight.run_id, attempt=flight.number)
         return self._accepted(sending, job.id)
 
@@ -148,7 +148,7 @@ class Sender:
                 return self._unclear(sending, second)
             if job is not None:
                 return self._adopt(sending, job)
-        self._cluster.answered()
+        self._cluster.answered(wrote=True)
         return self._end(sending, f"the cluster refuses the job: {error.message}")
 
     def _unclear(self, sending: Sending, error: BacalhauError) -> Progress:
