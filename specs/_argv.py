@@ -8,6 +8,7 @@ safe there, and that is the remedy.
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -22,16 +23,20 @@ Outside = Callable[[Expression], bool]
 class _Family:
     """How a group of interpreters takes its program.
 
-    `short` are the letters whose argument is program text, `valued` those with another argument;
-    `joined`: everything on the command line is program text; `program_first`: so is the first
-    plain argument; `ends`: after the program text come plain arguments; `operands_first`: plain
-    arguments may come before it; `only_first`: a common word elsewhere on a command line.
+    `short` and `long` are the options whose argument is program text, `valued` and `valued_long`
+    those with another argument that is not plain data, `free` those with plain data, `module`
+    those after whose argument nothing more is read. `joined`: everything on the command line is
+    program text; `program_first`: so is the first plain argument; `ends`: after the program text
+    come plain arguments; `operands_first`: plain arguments may come before it; `only_first`: the
+    name is a common word elsewhere on a command line.
     """
 
     short: str = ""
     long: tuple[str, ...] = ()
     valued: str = ""
     valued_long: tuple[str, ...] = ()
+    free: str = ""
+    module: str = ""
     joined: bool = False
     program_first: bool = False
     ends: bool = True
@@ -45,7 +50,7 @@ _SHELL = _Family(
     valued="oO",
     valued_long=("--rcfile", "--init-file"),
 )
-_PYTHON = _Family(short="c", valued="WXm", valued_long=("--check-hash-based-pycs",))
+_PYTHON = _Family(short="c", module="m", valued="WX", valued_long=("--check-hash-based-pycs",))
 _SCRIPT = _Family(
     short="eEpr",
     long=("--eval", "--print", "--execute", "--run", "-eval"),
@@ -53,7 +58,7 @@ _SCRIPT = _Family(
     valued_long=("--require", "--import", "--loader"),
     ends=False,
 )
-_AWK = _Family(short="e", long=("--source",), valued="vFf", program_first=True, ends=False)
+_AWK = _Family(short="e", long=("--source",), valued="f", free="vF", program_first=True, ends=False)
 _SED = _Family(short="e", long=("--expression",), valued="fl", program_first=True, ends=False)
 _SWITCH_USER = _Family(
     short="c", long=("--command", "--session-command"), operands_first=True, ends=False
@@ -81,7 +86,7 @@ _FAMILIES: dict[str, _Family] = {
     for name in names.split()
 }
 _EMBEDDED = re.compile(
-    r"(?:^|[\s/\\\"';&|(=])(?:(?:ba|da|a|z|k|mk|ya|c|tc|fi)?sh|python[\d.]*|perl|ruby|node|php|cmd"
+    r"(?:^|[\s/\\\"';&|(=])(?:(?:ba|da|a|z|k|mk|ya|c|tc|fi)?sh|python[0-9.]*|perl|ruby|node|php|cmd"
     r"|p(?:ower|w)sh(?:ell)?)(?:\.exe)?(?:\s+[-+/]\S*)*?\s+[-/]\w*[ceEr]\w*\s.*\0",
     re.DOTALL,
 )
@@ -133,11 +138,18 @@ def _arguments(argv: Sequence[Parts], outside: Outside) -> Iterator[_Argument]:
         dirty = any(isinstance(part, Expression) and outside(part) for part in parts)
         if splits or text.startswith(("-S", "--split-string")):
             # env -S cuts one argument into several.
-            for word in re.sub(r"^(-S|--split-string=?)\s*", "", text).split() or [text]:
-                yield _Argument(index, word.strip("'\""), dirty and _HOLE in word)
+            for word in _words(re.sub(r"^(-S|--split-string=?)\s*", "", text)) or [text]:
+                yield _Argument(index, word, dirty and _HOLE in word)
         else:
             yield _Argument(index, text, dirty)
         splits = text in ("-S", "--split-string", "-vS")
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError:
+        return text.split()
 
 
 def _program(text: str) -> str:
@@ -145,7 +157,7 @@ def _program(text: str) -> str:
     name = re.sub(r"\.(exe|wasm|com)$", "", name)
     if name in _FAMILIES:
         return name
-    return re.sub(r"-?\d+(\.\d+)*$", "", name)
+    return re.sub(r"-?[0-9]+(\.[0-9]+)*$", "", name)
 
 
 def _scan(
@@ -160,35 +172,39 @@ def _scan(
     if family.joined:
         found.update({a.index: name for a in arguments if a.dirty})
         return
-    wants_program = False
-    skip = False
+    wants_program = has_program = False
+    skip = ""
     for argument in arguments:
         text = argument.text
         if skip:
-            skip = False
-            if argument.dirty and strict:
+            if argument.dirty and strict and skip != "free":
                 found[argument.index] = name
+            if skip == "module":
+                return
+            skip = ""
         elif text[:1] in ("-", "+") and not (text == "-" and wants_program):
             flag, attached = _flag(family, text)
-            if argument.dirty and (strict or flag == "program"):
+            if argument.dirty and (flag == "program" or (strict and flag != "free")):
                 found[argument.index] = name
             if flag == "program" and not attached:
                 wants_program = True
-                skip = _takes_value(family, text)
+                skip = "value" if _takes_value(family, text) else ""
             elif flag == "program":
-                wants_program = False
+                wants_program, has_program = False, True
                 if family.ends:
                     return
-            elif flag == "value" and not attached:
-                skip = True
+            elif flag == "module" and attached:
+                return
+            elif flag in ("value", "free", "module") and not attached:
+                skip = flag
         elif wants_program:
             if argument.dirty:
                 found[argument.index] = name
-            wants_program = False
+            wants_program, has_program = False, True
             if family.ends:
                 return
         elif not family.operands_first:
-            if argument.dirty and strict:
+            if argument.dirty and strict and not has_program:
                 found[argument.index] = name
             return
 
@@ -213,8 +229,10 @@ def _flag(family: _Family, text: str) -> tuple[str, bool]:
             # Letters after it may be more flags (node -pe) or the text itself (python -cimport).
             flags_only = family is _SCRIPT and bool(rest) and all(r in family.short for r in rest)
             return "program", bool(rest) and not flags_only
-        if letter in family.valued:
-            return "value", bool(rest)
+        if letter in family.valued or letter in family.module:
+            return ("value" if letter in family.valued else "module"), bool(rest)
+        if letter in family.free:
+            return "free", bool(rest)
         if not letter.isalnum():
             break
     return "plain", True

@@ -125,8 +125,10 @@ def _not_json(value: Any, path: Path, depth: int) -> tuple[Path, str] | None:
             if found:
                 return found
         return None
-    if value is None or isinstance(value, str | bool | int):
+    if value is None or isinstance(value, str | bool):
         return None
+    if isinstance(value, int):
+        return None if -(2**63) <= value < 2**63 else (path, "the number does not fit into 64 bits")
     if isinstance(value, float) and value == value and abs(value) != float("inf"):
         return None
     return path, f"{type(value).__name__} is not a JSON value"

@@ -14,7 +14,7 @@ _UNITS = {
     "us": 1,
 }
 _ORDER = {unit: size for unit, size in _UNITS.items() if unit != "w"}
-_PART = re.compile(r"(\d{1,15})(?:\.(\d{1,6}))?(ms|us|[wdhms])")
+_PART = re.compile(r"([0-9]{1,15})(?:\.([0-9]{1,6}))?(ms|us|[wdhms])")
 _WHOLE = re.compile(rf"(?:{_PART.pattern})+")
 
 MAX_DURATION = 100 * 365 * _UNITS["d"]

@@ -17,7 +17,7 @@ from specs._shapes import is_list, is_mapping
 _TOKEN = re.compile(r"\$\$\{\{|\$\{\{([^{}]*)\}\}|\$\{\{")
 _PART = re.compile(
     r"""(?:(?:^|(?<!^)\.)(?P<name>[A-Za-z_][A-Za-z0-9_-]{0,127})
-        |\[(?P<index>\d{1,6})\]
+        |\[(?P<index>[0-9]{1,6})\]
         |\[(?P<quote>["'])(?P<text>[^"'\\]{1,256})(?P=quote)\])""",
     re.VERBOSE,
 )

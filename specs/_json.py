@@ -1,5 +1,4 @@
-"""A JSON reader that knows where each value stands. Flow-style YAML that starts with `{` is
-handed to the YAML reader."""
+"""A JSON reader that knows where each value stands; YAML that only starts like JSON is read too."""
 
 from __future__ import annotations
 
@@ -13,8 +12,9 @@ from specs._yaml import MAX_DEPTH, read_yaml
 if TYPE_CHECKING:
     from specs._document import Places
 
+_LOOKS_LIKE_JSON = re.compile(r'\s*\{\s*"')
 _SPACE = re.compile(r"[ \t\n\r]*")
-_SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9]\d*)(?:\.\d+)?(?:[eE][+-]?\d+)?")
+_SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 
 
@@ -24,8 +24,6 @@ def read_json(text: str, file: str) -> tuple[Any, Places]:
     try:
         data = reader.document()
     except _SyntaxProblem as error:
-        if not file.endswith(".json"):
-            return read_yaml(text, file)
         line, column = reader.line_column(error.at)
         problem = Problem(
             path=(),
@@ -35,6 +33,12 @@ def read_json(text: str, file: str) -> tuple[Any, Places]:
             column=column,
             file=file,
         )
+        if not file.endswith(".json"):
+            try:
+                return read_yaml(text, file)
+            except SpecError:
+                if not _LOOKS_LIKE_JSON.match(text):
+                    raise
         raise SpecError([problem]) from error
     if reader.problems:
         raise SpecError(reader.problems)
@@ -95,11 +99,11 @@ class _Reader:
         if match is None:
             self.fail("a value is missing")
         start, self.at = self.at, match.end()
-        try:
-            value = json.loads(match[0])
-        except ValueError:
-            value = 2**64
-        if isinstance(value, int | float) and not -(2**63) <= value < 2**63:
+        value = json.loads(match[0]) if len(match[0]) < 400 else float("inf")
+        whole = isinstance(value, int)
+        if (whole and not -(2**63) <= value < 2**63) or (
+            not whole and value in (float("inf"), float("-inf"))
+        ):
             message = f"the number {quoted(match[0])} does not fit into 64 bits"
             self.add(start, path, message, "If it is text, put it in quotes")
         return value

@@ -138,8 +138,8 @@ def read_module(path: FilePath) -> bytes:
             f"{os.fspath(path)!r} cannot be read ({reason}). "
             "The path is relative to the file that names it"
         ) from error
-    with os.fdopen(descriptor, "rb") as file:
-        status = os.fstat(file.fileno())
+    try:
+        status = os.fstat(descriptor)
         if not stat.S_ISREG(status.st_mode):
             raise ModuleError(f"{os.fspath(path)!r} is not a regular file. Name a .wasm file")
         if status.st_size > MAX_MODULE:
@@ -147,7 +147,10 @@ def read_module(path: FilePath) -> bytes:
                 f"the module has {status.st_size:,} bytes, more than {MAX_MODULE:,}. "
                 "Build it with -Os, or give it by an s3 input source and name its target"
             )
-        data = file.read(MAX_MODULE + 1)
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            data = file.read(MAX_MODULE + 1)
+    finally:
+        os.close(descriptor)
     check_module(data)
     return data
 

@@ -27,7 +27,7 @@ MAX_NODES = 200_000
 _PLAIN = "plain"
 _OTHER = "other"
 _CORE = "tag:yaml.org,2002:"
-_NUMBER = re.compile(r"-?(?:0|[1-9]\d{0,18})(\.\d{1,30})?([eE][+-]?\d{1,3})?")
+_NUMBER = re.compile(r"-?(?:0|[1-9][0-9]{0,18})(\.[0-9]{1,30})?([eE][+-]?[0-9]{1,3})?")
 _WORDS: dict[str, Any] = {"true": True, "false": False, "null": None, "~": None, "": None}
 
 
