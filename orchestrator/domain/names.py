@@ -14,10 +14,10 @@ import secrets
 from dataclasses import dataclass
 
 MAX_JOB_NAME = 120
-_HASH_CHARS = 16  # 16 base32 characters are 80 bits
+_HASH_CHARS = 20  # 20 hexadecimal digits are 80 bits
 _NAME = re.compile(
     r"orch-(?P<instance>[a-z0-9]+)-(?P<trigger>[a-z0-9-]+?)-(?P<uid>[a-z0-9]{10})"
-    r"-(?P<firing>[a-z0-9-]*[a-z2-7]{16})-a(?P<attempt>[0-9]+)"
+    r"-(?P<firing>[a-z0-9-]*[0-9a-f]{20})-a(?P<attempt>[0-9]+)"
 )
 
 LABEL_INSTANCE = "orch.instance"
@@ -41,9 +41,8 @@ def new_trigger_uid() -> str:
 
 
 def run_id(instance: str, trigger_uid: str, key: str) -> str:
-    """Derive the run's id; the same firing has the same id for ever (130 bits)."""
-    digest = hashlib.sha256(f"{instance}\0{trigger_uid}\0{key}".encode()).digest()
-    return "r" + _base32(digest)[:26]
+    """Derive the run's id; the same firing has the same id for ever (96 bits)."""
+    return "r" + hashlib.sha256(f"{instance}\0{trigger_uid}\0{key}".encode()).hexdigest()[:24]
 
 
 def _slug(text: str, limit: int) -> str:
@@ -52,7 +51,7 @@ def _slug(text: str, limit: int) -> str:
 
 def job_name(*, instance: str, trigger: str, trigger_uid: str, key: str, attempt: int) -> str:
     """Name an attempt's job: at most 120 characters of `[a-z0-9-]`."""
-    digest = _base32(hashlib.sha256(key.encode()).digest())[:_HASH_CHARS]
+    digest = hashlib.sha256(key.encode()).hexdigest()[:_HASH_CHARS]
     head = f"orch-{instance}-{_slug(trigger, 32) or 't'}-{trigger_uid}-"
     tail = f"{digest}-a{attempt}"
     readable = _slug(key, MAX_JOB_NAME - len(head) - len(tail) - 1)

@@ -6,6 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from typing import Any
 
 import specs
@@ -28,12 +29,12 @@ class Definition:
     overlap: Overlap
     template: str  # hash
 
-    @property
+    @cached_property
     def room(self) -> int | None:
         """How many runs of a partition may be out of the line at once."""
         return capacity(self.overlap, self.policies.max_in_flight, self.policies.parallelism)
 
-    @property
+    @cached_property
     def admittance(self) -> Admittance:
         """How firings are taken in."""
         return Admittance(
@@ -44,7 +45,7 @@ class Definition:
             rate=self.policies.rate,
         )
 
-    @property
+    @cached_property
     def catch_up(self) -> CatchUp:
         """How missed due times are treated."""
         window = self.policies.catch_up
@@ -54,7 +55,7 @@ class Definition:
             window=None if window == "none" else window, limit=self.policies.catch_up_limit
         )
 
-    @property
+    @cached_property
     def retry(self) -> RetryPolicy:
         """How failed attempts are repeated."""
         retry = self.policies.retry

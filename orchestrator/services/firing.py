@@ -19,7 +19,9 @@ from orchestrator.store.intake import Firing, Intake, PlannedBatch
 from orchestrator.store.values import DuePartition
 
 _log = structlog.get_logger(__name__)
-_PARTITIONS = 1000  # a transaction
+_PAGE = 4000  # partitions read at once
+_PART = 1000  # of them in a transaction
+_SCHEDULES = 4096  # kept by their definition's hash
 _FIRINGS = 1000  # of one partition in a transaction: a long sleep is caught up piece by piece
 
 
@@ -41,30 +43,35 @@ class FiringService(Service):
         self._intake = intake
         self._definitions = definitions
         self._connectors = connectors
+        self._schedules: dict[str, Schedule] = {}
 
     def run_once(self) -> int | None:
         """Take in what is due; returns when the next is."""
         while not self.stopping:
             now = self._clock.now()
-            due = self._intake.due(now, _PARTITIONS)
+            due = self._intake.due(now, _PAGE)
             if not due:
                 return self._intake.next_wake()
             reach("firing.planned")
             definitions = self._definitions.get_many([p.definition for p in due])
-            batches = [
-                batch
-                for partition in due
-                if (batch := self._plan(partition, definitions[partition.definition], now))
+            # While the store commits one part, the next is planned.
+            parts = [
+                self._intake.submit(
+                    [self._plan(p, definitions[p.definition], now) for p in due[i : i + _PART]]
+                )
+                for i in range(0, len(due), _PART)
             ]
-            created = self._intake.take_in(batches)
-            if created:
-                _log.debug("fired", runs=created)
-            if not batches:
-                return self._intake.next_wake()
+            created = sum(part.result() for part in parts)
+            _log.debug("fired", runs=created)
         return None
 
     def _plan(self, partition: DuePartition, definition: Definition, now: int) -> PlannedBatch:
-        schedule = self._connectors[definition.kind].schedule(definition.settings)
+        schedule = self._schedules.get(partition.definition)
+        if schedule is None:
+            if len(self._schedules) >= _SCHEDULES:
+                self._schedules.clear()
+            schedule = self._connectors[definition.kind].schedule(definition.settings)
+            self._schedules[partition.definition] = schedule
         return plan(partition, definition, schedule, now)
 
 

@@ -7,6 +7,7 @@ never planned again, because the update of `planned` is conditional on the value
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -77,6 +78,10 @@ _ADVANCE = (
 )
 
 
+_INSERT = insert(runs)
+_PENDING, _SKIPPED = RunState.PENDING.value, RunState.SKIPPED.value
+_READY, _LINE = Queue.READY.value, Queue.LINE.value
+
 _PARTITIONS = select(
     partitions.c.trigger_uid,
     triggers.c.name.label("trigger_name"),
@@ -101,11 +106,11 @@ class Intake:
         """Partitions to look at by `now`, earliest first."""
         statement = (
             _PARTITIONS.where(partitions.c.wake_at <= now)
-            .order_by(partitions.c.wake_at)
+            .order_by(partitions.c.wake_at, partitions.c.trigger_uid)
             .limit(limit)
         )
         with self._db.read() as conn:
-            return [DuePartition(**row) for row in conn.execute(statement).mappings()]
+            return [_due_partition(row) for row in conn.execute(statement).all()]
 
     def of_trigger(self, trigger_uid: str) -> list[DuePartition]:
         """A trigger's partitions that are not exhausted, whatever their wake time."""
@@ -113,7 +118,7 @@ class Intake:
             partitions.c.trigger_uid == trigger_uid, partitions.c.planned.is_not(None)
         )
         with self._db.read() as conn:
-            return [DuePartition(**row) for row in conn.execute(statement).mappings()]
+            return [_due_partition(row) for row in conn.execute(statement).all()]
 
     def next_wake(self) -> int | None:
         """The earliest wake time of all."""
@@ -131,7 +136,11 @@ class Intake:
         A batch whose partition has moved since it was read (paused, changed, planned by another
         orchestrator) is left out: it will be read again.
         """
-        return self._db.write(lambda tx: self._take_in(tx, batches), "intake")
+        return self.submit(batches).result()
+
+    def submit(self, batches: Sequence[PlannedBatch]) -> Future[int]:
+        """Like `take_in`, without waiting for the commit."""
+        return self._db.submit(lambda tx: self._take_in(tx, batches), "intake")
 
     def _take_in(self, tx: Tx, batches: Sequence[PlannedBatch]) -> int:
         moved = self._db.dialect.update_many(tx.conn, _ADVANCE, [_advance(b) for b in batches])
@@ -186,9 +195,9 @@ class Intake:
             row["range_start"], row["range_end"] = firing.start, firing.end
             if admission in (Admission.SKIP_LEFT_OUT, Admission.SKIP_OVERLAP):
                 reason = firing.skip or admission.value
-                row.update(state=RunState.SKIPPED, queue=None, reason=reason, ended_at=now)
+                row.update(state=_SKIPPED, queue=None, reason=reason, ended_at=now)
             elif admission is Admission.LINE:
-                row["queue"] = Queue.LINE
+                row["queue"] = _LINE
             elif how.rate is not None:
                 reserve_rate(tx.conn, row, Rate(per_second=how.rate), now)
             rows.append(row)
@@ -199,7 +208,7 @@ class Intake:
             return
         conn.exec_driver_sql("SAVEPOINT runs")
         try:
-            conn.execute(insert(runs), rows)
+            self._db.dialect.execute_many(conn, _INSERT, rows)
         except IntegrityError:
             # Somebody was here before the schedule: a backfill, or a restore that found the job.
             conn.exec_driver_sql("ROLLBACK TO SAVEPOINT runs")
@@ -207,6 +216,22 @@ class Intake:
                 if not self._db.dialect.insert_ignore(conn, runs, [row]):
                     _join(conn, row)
         conn.exec_driver_sql("RELEASE SAVEPOINT runs")
+
+
+def _due_partition(row: Any) -> DuePartition:
+    uid, trigger_name, kind, version, definition, name, planned, ordinal, epoch, wake_at = row
+    return DuePartition(
+        trigger_uid=uid,
+        trigger_name=trigger_name,
+        kind=kind,
+        version=version,
+        definition=definition,
+        name=name,
+        planned=planned,
+        ordinal=ordinal,
+        epoch=epoch,
+        wake_at=wake_at,
+    )
 
 
 def _advance(batch: PlannedBatch) -> dict[str, Any]:
@@ -287,13 +312,13 @@ def new_run(
         "key": key,
         "version": version,
         "definition": definition,
-        "origin": origin,
+        "origin": origin.value,
         "partition": partition,
         "ordinal": None,
         "range_start": None,
         "range_end": None,
-        "state": RunState.PENDING,
-        "queue": Queue.READY,
+        "state": _PENDING,
+        "queue": _READY,
         "reason": "",
         "priority": priority,
         "due_at": due_at,

@@ -34,6 +34,10 @@ class Postgres(Dialect):
         row = conn.execute(text("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint"))
         return int(row.scalar_one())
 
+    def _parameters(self, compiled: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
+        constants: dict[str, Any] = compiled.params
+        return [{**constants, **row} for row in rows]
+
     def update_many(
         self, conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]
     ) -> list[bool]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
@@ -62,13 +63,21 @@ class Sqlite(Dialect):
     def now(self, conn: Connection) -> int:
         return time.time_ns() // 1000
 
+    def _parameters(self, compiled: Any, rows: Sequence[Mapping[str, Any]]) -> Any:
+        names: list[str] = compiled.positiontup
+        constants: dict[str, Any] = compiled.params
+        if set(names) <= set(rows[0]):
+            take = itemgetter(*names)
+            return [take(row) for row in rows]
+        return [tuple(row[n] if n in row else constants[n] for n in names) for row in rows]
+
     def update_many(
         self, conn: Connection, statement: Any, rows: Sequence[Mapping[str, Any]]
     ) -> list[bool]:
         if not rows:
             return []
         conn.exec_driver_sql("SAVEPOINT many")
-        matched = conn.execute(statement, [dict(row) for row in rows]).rowcount
+        matched = self.execute_many(conn, statement, rows)
         if matched == len(rows):
             conn.exec_driver_sql("RELEASE SAVEPOINT many")
             return [True] * len(rows)

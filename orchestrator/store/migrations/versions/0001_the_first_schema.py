@@ -265,7 +265,7 @@ def upgrade() -> None:
     op.create_index(
         "ix_partitions_wake",
         "partitions",
-        ["wake_at"],
+        ["wake_at", "trigger_uid"],
         unique=False,
         sqlite_where=sa.text("wake_at IS NOT NULL"),
         postgresql_where=sa.text("wake_at IS NOT NULL"),
