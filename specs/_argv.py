@@ -87,8 +87,7 @@ _FAMILIES: dict[str, _Family] = {
 }
 _EMBEDDED = re.compile(
     r"(?:^|[\s/\\\"';&|(=])(?:(?:ba|da|a|z|k|mk|ya|c|tc|fi)?sh|python[0-9.]*|perl|ruby|node|php|cmd"
-    r"|p(?:ower|w)sh(?:ell)?)(?:\.exe)?(?:\s+[-+/]\S*)*?\s+[-/]\w*[ceEr]\w*\s.*\0",
-    re.DOTALL,
+    r"|p(?:ower|w)sh(?:ell)?)(?:\.exe)?(?:\s+[-+/]\S*)*?\s+[-/](?=\w*[ceEr])\w+\s"
 )
 
 
@@ -112,7 +111,8 @@ def program_text_from_outside(
         return {}
     found: dict[int, str] = {}
     for argument in arguments:
-        if argument.dirty and _EMBEDDED.search(argument.text):
+        embedded = _EMBEDDED.search(argument.text) if argument.dirty else None
+        if embedded and argument.text.rfind(_HOLE) >= embedded.end():
             found[argument.index] = "a shell"
     if not entry_known:
         _scan(_SHELL, "the image's entry point", arguments, strict=False, found=found)

@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from specs._problems import Path, Problem, SpecError, quoted
+from specs._problems import Path, Problem, SpecError, collect, quoted
 from specs._yaml import MAX_DEPTH, read_yaml
 
 if TYPE_CHECKING:
@@ -164,7 +164,8 @@ class _Reader:
 
     def add(self, offset: int, path: Path, message: str, remedy: str) -> None:
         line, column = self.line_column(offset)
-        self.problems.append(
+        collect(
+            self.problems,
             Problem(
                 path=path,
                 message=message,
@@ -172,5 +173,5 @@ class _Reader:
                 line=line,
                 column=column,
                 file=self.file,
-            )
+            ),
         )

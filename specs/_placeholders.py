@@ -15,6 +15,7 @@ from specs._schema import Text
 from specs._shapes import is_list, is_mapping, items, mapping
 from specs._walk import Leaf, Report
 
+_MAX_ARGUMENTS = 1024
 _SHELL_REMEDY = (
     "Pass it as an Env value or as an argument after the program text, "
     "or set allow_shell_data: true"
@@ -142,6 +143,10 @@ def check_program_text(
             except ExpressionError:
                 return
             places.append((*base, key, index))
+    if len(argv) > _MAX_ARGUMENTS:
+        message = f"more than {_MAX_ARGUMENTS:,} arguments"
+        report(base, message, "Pass long lists as an input source")
+        return
     found = program_text_from_outside(
         argv,
         entry_known=is_wasm or bool(items(params.get("Entrypoint"))),

@@ -20,7 +20,7 @@ from specs._policies import (
     Policies,
     Retry,
 )
-from specs._problems import Path, Problem, quoted, suggestion
+from specs._problems import Path, Problem, collect, quoted, suggestion
 from specs._shapes import describe, is_list, is_mapping
 
 _CALLBACKS = ("on_success", "on_failure", "on_abort")
@@ -42,7 +42,7 @@ class PolicyReader:
         self.problems = problems
 
     def add(self, path: Path, message: str, remedy: str) -> None:
-        self.problems.append(self.document.problem(path, message, remedy))
+        collect(self.problems, self.document.problem(path, message, remedy))
 
     def read(self) -> Policies:
         """Read every policy at the document's top level."""

@@ -9,6 +9,9 @@ from dataclasses import dataclass
 
 Path = tuple[str | int, ...]
 
+MAX_PROBLEMS = 50
+"""After so many problems the rest of a file is not looked at."""
+
 _PLAIN_KEY = re.compile(r"[^\s.\[\]\"]+")
 
 
@@ -43,6 +46,16 @@ class SpecError(Exception):
 
     def __reduce__(self) -> tuple[type[SpecError], tuple[list[Problem]]]:
         return SpecError, (self.problems,)
+
+
+def collect(problems: list[Problem], problem: Problem) -> None:
+    """Add a problem; raise SpecError once there are so many that more would help nobody.
+
+    It also bounds the work on files that are meant to hurt.
+    """
+    problems.append(problem)
+    if len(problems) >= MAX_PROBLEMS:
+        raise SpecError(problems)
 
 
 def dotted(path: Path) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 from specs._document import Document
 from specs._policies import Policies
 from specs._policy_reader import POLICY_KEYS, PolicyReader, policies_to_json
-from specs._problems import Path, Problem, SpecError, nearest, quoted, suggestion
+from specs._problems import Path, Problem, SpecError, collect, nearest, quoted, suggestion
 from specs._schema import JOB
 from specs._shapes import describe, is_mapping
 from specs._timeouts import merge_timeouts
@@ -161,7 +161,7 @@ class _Reader:
         self.problems: list[Problem] = []
 
     def add(self, path: Path, message: str, remedy: str) -> None:
-        self.problems.append(self.document.problem(path, message, remedy))
+        collect(self.problems, self.document.problem(path, message, remedy))
 
     def read(self, find_job: Callable[[str], _JobSource | None]) -> TriggerFile:
         """Read all of it. Raises SpecError with every problem."""
@@ -183,7 +183,8 @@ class _Reader:
             raise SpecError(self.problems)
 
         def report(path: Path, message: str, remedy: str) -> None:
-            self.problems.append(source.document.problem((*source.path, *path), message, remedy))
+            place = source.document.problem((*source.path, *path), message, remedy)
+            collect(self.problems, place)
 
         policies = merge_timeouts(policies, job, self.data.keys(), report)
         if self.problems:

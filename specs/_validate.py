@@ -10,7 +10,7 @@ from specs._document import Document
 from specs._paths import BASE_PATHS, KnownPaths
 from specs._placeholders import PlaceholderRules, check_program_text
 from specs._policies import Policies
-from specs._problems import Path, Problem, quoted, suggestion
+from specs._problems import Path, Problem, SpecError, collect, quoted, suggestion
 from specs._schema import (
     DOMAIN,
     JOB_NAME,
@@ -45,20 +45,26 @@ def validate_job(
     def report(where: Path, message: str, remedy: str) -> None:
         if (where, message) not in seen:
             seen.add((where, message))
-            problems.append(source.problem((*path, *where), message, remedy))
+            collect(problems, source.problem((*path, *where), message, remedy))
 
-    walk(job, report=report, visit=PlaceholderRules(known, allowed, report).visit)
-    whole = mapping(job)
-    if whole:
-        _check_job(whole, report)
-        tasks = items(whole.get("Tasks"))
-        for index, task in enumerate(tasks[:1]):
-            where: Path = ("Tasks", index)
-            check_task(mapping(task), where, report)
-            _check_network(mapping(mapping(task).get("Network")), (*where, "Network"), report)
-            if not allowed.allow_shell_data:
-                check_program_text(mapping(task), where, known=known, report=report)
+    try:
+        walk(job, report=report, visit=PlaceholderRules(known, allowed, report).visit)
+        _check_whole(mapping(job), known, allowed, report)
+    except SpecError as error:
+        return error.problems
     return problems
+
+
+def _check_whole(
+    job: Mapping[str, Any], known: KnownPaths, policies: Policies, report: Report
+) -> None:
+    _check_job(job, report)
+    for index, item in enumerate(items(job.get("Tasks"))[:1]):
+        task, path = mapping(item), ("Tasks", index)
+        check_task(task, path, report)
+        _check_network(mapping(task.get("Network")), (*path, "Network"), report)
+        if not policies.allow_shell_data:
+            check_program_text(task, path, known=known, report=report)
 
 
 def _check_job(job: Mapping[str, Any], report: Report) -> None:

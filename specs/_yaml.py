@@ -16,7 +16,7 @@ from yaml.parser import Parser
 from yaml.reader import Reader
 from yaml.scanner import Scanner
 
-from specs._problems import Path, Problem, SpecError, quoted
+from specs._problems import Path, Problem, SpecError, collect, quoted
 
 if TYPE_CHECKING:
     from specs._document import Places
@@ -197,7 +197,7 @@ class _Builder:
         )
 
     def add(self, node: yaml.Node, path: Path, message: str, remedy: str) -> None:
-        self.problems.append(self.problem(node, path, message, remedy))
+        collect(self.problems, self.problem(node, path, message, remedy))
 
 
 def _find(root: yaml.Node | None, path: Path) -> tuple[int, int] | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass
 
 import pytest
+import yaml
 
 import specs
 
@@ -425,3 +427,21 @@ def test_problem_reads_as_one_line():
     assert str(caught.value) == (
         "job.yaml:10:9: job.Tasks[0].Engine.Type: unknown engine 'dokcer'. Did you mean 'docker'?"
     )
+
+
+@pytest.mark.parametrize("key", ["top", "job", "arguments"])
+def test_many_mistakes(key, tmp_path):
+    """Work on a file full of mistakes is bounded, wherever they are."""
+    many = {f"k{index}": 1 for index in range(20_000)}
+    data = yaml.safe_load(HEAD + DOCKER)
+    if key == "top":
+        data |= many
+    elif key == "job":
+        data["job"] |= many
+    else:
+        data["job"]["Tasks"][0]["Engine"]["Params"]["Entrypoint"] = [
+            "su",
+            "${{ event.a }}",
+        ] * 20_000
+    found = problems_of(json.dumps(data), tmp_path)
+    assert 1 <= len(found) <= 50
