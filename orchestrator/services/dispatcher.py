@@ -117,7 +117,7 @@ class Dispatcher(Service):
         flights = self._flights.claim(claims, self._max_in_flight)
         for flight in flights:
             self._start(Sending(flight=flight, doubt=False))
-        return bool(flights)
+        return True
 
     def _render(self, run: Run) -> Claim | None:
         try:

@@ -102,7 +102,7 @@ class Flights:
         statement = (
             select(runs, triggers.c.name.label("trigger_name"))
             .join(triggers, triggers.c.uid == runs.c.trigger_uid)
-            .where(schema.is_ready, runs.c.not_before <= now)
+            .where(schema.is_ready, runs.c.not_before <= now, runs.c.cancel.is_(None))
             .order_by(runs.c.priority.desc(), runs.c.not_before)
             .limit(limit)
         )
@@ -362,6 +362,7 @@ class Flights:
         late = and_(
             attempts.c.deadline_at.is_not(None),
             attempts.c.ended_at.is_(None),
+            attempts.c.stopped_at.is_(None),
             attempts.c.deadline_at <= now,
         )
         found: dict[tuple[str, int], Flight] = {}
@@ -389,7 +390,11 @@ class Flights:
         with self._db.read() as conn:
             return conn.scalar(
                 select(attempts.c.deadline_at)
-                .where(attempts.c.deadline_at.is_not(None), attempts.c.ended_at.is_(None))
+                .where(
+                    attempts.c.deadline_at.is_not(None),
+                    attempts.c.ended_at.is_(None),
+                    attempts.c.stopped_at.is_(None),
+                )
                 .order_by(attempts.c.deadline_at)
                 .limit(1)
             )
