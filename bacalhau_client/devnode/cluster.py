@@ -15,6 +15,7 @@ from .states import RAN_TWICE, REJECTED, Compute, Json, sequence, short_node_id
 
 TRIES_PER_NODE = 2
 NEVER = "0001-01-01T00:00:00Z"
+_PROTOCOLS = ("bprotocol/v2", "ncl/v1")
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 VERSION: Json = {
@@ -79,7 +80,7 @@ class Node:
             "NodeID": self.id,
             "NodeType": "Compute",
             "Labels": self.labels,
-            "SupportedProtocols": ["bprotocol/v2", "ncl/v1"],
+            "SupportedProtocols": list(_PROTOCOLS),
             "ComputeNodeInfo": {
                 "ExecutionEngines": list(offer.engines),
                 "Publishers": list(offer.publishers),
@@ -113,6 +114,36 @@ class Node:
             "Connection": status,
             "ConnectionState": connection,
         }
+
+
+def requester(node_id: str, since: int) -> Json:
+    """The orchestrator as it lists itself where it is no compute node."""
+    nothing = dict.fromkeys(("ExecutionEngines", "Publishers", "StorageSources"))
+    capacities = ("MaxCapacity", "QueueCapacity", "AvailableCapacity", "MaxJobRequirements")
+    return {
+        "Info": {
+            "NodeID": node_id,
+            "NodeType": "Requester",
+            "Labels": node_labels(node_id, {}),
+            "SupportedProtocols": list(_PROTOCOLS),
+            "ComputeNodeInfo": {
+                **nothing,
+                **{name: {} for name in capacities},
+                "RunningExecutions": 0,
+                "EnqueuedExecutions": 0,
+                "address": "",
+            },
+            "BacalhauVersion": VERSION,
+        },
+        "Membership": "APPROVED",
+        "Connection": "CONNECTED",
+        "ConnectionState": {
+            "Status": "CONNECTED",
+            "LastHeartbeat": timestamp(since),
+            "ConnectedSince": timestamp(since),
+            "DisconnectedSince": NEVER,
+        },
+    }
 
 
 @dataclass(frozen=True, kw_only=True)

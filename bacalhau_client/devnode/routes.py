@@ -10,11 +10,11 @@ from collections.abc import Awaitable, Callable
 
 from . import errors, selectors, spec
 from .api import Handler, Request
-from .cluster import VERSION, Cluster
+from .cluster import VERSION, Cluster, requester
 from .difference import difference
 from .journal import Journal
 from .logs import LogBook, error_message
-from .model import Execution, Job, dumps
+from .model import Execution, Job, dumps, now_ns
 from .publish import Publisher
 from .scheduler import Scheduler
 from .states import Compute, Json
@@ -47,6 +47,9 @@ class Routes:
         self._logs = logs
         self._publisher = publisher
         self._admin = admin
+        self._since = now_ns()
+        # With one compute node the orchestrator is the same process, as the simplest real set-up.
+        self._apart = len(cluster.nodes) > 1
         self._fixed: dict[tuple[str, str], Handler] = {
             ("PUT", "orchestrator/jobs"): self._submit,
             ("GET", "orchestrator/jobs"): self._list,
@@ -224,8 +227,9 @@ class Routes:
         return dumps({"NextToken": "", "Items": items})
 
     async def _nodes(self, request: Request) -> str:
-        offer = self._cluster.offer
-        shown = [node.render(offer) for node in self._cluster.nodes.values()]
+        shown = [node.render(self._cluster.offer) for node in self._cluster.nodes.values()]
+        if self._apart:
+            shown.append(requester(self._scheduler.node_id, self._since))
         return dumps({"NextToken": "", "Nodes": shown})
 
     async def _node(self, request: Request) -> str:
@@ -236,8 +240,10 @@ class Routes:
         raise errors.node_not_found(wanted)
 
     async def _agent_node(self, request: Request) -> str:
-        first = next(iter(self._cluster.nodes.values()))
-        return dumps(first.info(self._cluster.offer))
+        if self._apart:
+            return dumps(requester(self._scheduler.node_id, self._since)["Info"])
+        only = next(iter(self._cluster.nodes.values()))
+        return dumps(only.info(self._cluster.offer))
 
     async def _agent_config(self, request: Request) -> str:
         enabled = {"Enabled": True}

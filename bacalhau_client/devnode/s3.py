@@ -96,6 +96,7 @@ class Access:
                         connect_timeout=5,
                         read_timeout=30,
                         retries={"max_attempts": 2},
+                        signature_version="s3v4",
                         s3={"addressing_style": "path" if endpoint else "auto"},
                     ),
                 )
