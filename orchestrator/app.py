@@ -12,7 +12,7 @@ from bacalhau_client import BacalhauClient, BasicAuth, BearerAuth, RetryPolicy
 from connectors.abc import TimeConnector
 from connectors.registry import Registry
 from orchestrator.config import Config
-from orchestrator.domain.clock import Clock, SystemClock
+from orchestrator.domain.clock import SECOND, Clock, SystemClock
 from orchestrator.domain.signals import Signals
 from orchestrator.operations.audit import Auditor
 from orchestrator.operations.registration import Checker, Registrar, known_paths
@@ -59,6 +59,8 @@ def build_client(config: Config, stop: threading.Event) -> BacalhauClient:
         config.bacalhau,
         auth=auth,
         ca=config.bacalhau_ca or True,
+        connect_timeout=config.connect_timeout / SECOND,
+        read_timeout=config.read_timeout / SECOND,
         pool_size=config.send_threads + config.poll_threads + 4,
         retry=RetryPolicy(attempts=1),
         user_agent="orch",

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orchestrator.domain.clock import DAY
+from orchestrator.domain.clock import DAY, SECOND
 
 
 class Config(BaseModel):
@@ -20,6 +20,8 @@ class Config(BaseModel):
     bacalhau_user: str | None = None
     bacalhau_password: str | None = Field(default=None, repr=False)
     bacalhau_ca: Path | None = None
+    connect_timeout: int = Field(default=5 * SECOND, gt=0)
+    read_timeout: int = Field(default=40 * SECOND, gt=0)  # a node cuts its own work off at 30 s
     listen: str = "127.0.0.1:7070"
     database: str | None = None
     key_file: Path | None = None
