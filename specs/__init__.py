@@ -19,7 +19,7 @@ from specs._placeholders import Placeholder, placeholders
 from specs._policies import Callback, Policies, Retry
 from specs._policy_reader import POLICY_KEYS, policies_to_json
 from specs._prepare import prepare
-from specs._problems import Problem, SpecError, nearest
+from specs._problems import Problem, SpecError, dotted, nearest
 from specs._render import (
     HARD_CAP,
     LABEL_SPEC,
@@ -59,6 +59,7 @@ __all__ = [
     "TriggerFile",
     "compile_template",
     "default_job",
+    "dotted",
     "duration",
     "escape",
     "format_duration",
