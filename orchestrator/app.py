@@ -17,6 +17,7 @@ from orchestrator.domain.signals import Signals
 from orchestrator.operations.audit import Auditor
 from orchestrator.operations.registration import Checker, Registrar, known_paths
 from orchestrator.operations.timing import Timing
+from orchestrator.services.callbacks import callback_key
 from orchestrator.services.canceller import Canceller
 from orchestrator.services.clockwatch import ClockWatch
 from orchestrator.services.cluster import Cluster
@@ -43,7 +44,11 @@ from orchestrator.store.putback import PutBack
 from orchestrator.store.reads import Reads
 from orchestrator.store.retention import Retention
 from orchestrator.store.seal import Seal, load_key
+from orchestrator.store.tokens import Tokens
 from orchestrator.store.triggers import Triggers
+from orchestrator.web.accesslog import open_log
+from orchestrator.web.deps import Deps
+from orchestrator.web.server import ListenError, Server, is_loopback, own_hosts, public_origin
 
 _log = structlog.get_logger(__name__)
 
@@ -86,6 +91,8 @@ class App:
     ) -> None:
         """Open the store and build everything. Raises StoreError (Locked for a second daemon)."""
         self.config = config
+        self._public_origin = public_origin(config.public_url)
+        self.server = Server(config.listen, tls_cert=config.tls_cert, tls_key=config.tls_key)
         self.clock: Clock = clock or SystemClock()
         self.registry = registry or Registry.load()
         self.signals = Signals()
@@ -117,7 +124,9 @@ class App:
         self.reads = Reads(database)
         self.leases = Leases(database, self.owner)
         self.retention = Retention(database)
-        self.seal = Seal(load_key(config.key_file or config.data_dir / "orch.key"))
+        self.tokens = Tokens(database)
+        self._key = load_key(config.key_file or config.data_dir / "orch.key")
+        self.seal = Seal(self._key)
         self.definitions = Definitions(self.triggers)
         self.timing = Timing(
             registry=self.registry,
@@ -188,7 +197,9 @@ class App:
         ]
 
     def start(self) -> None:
-        """Start the services. A restored store first asks the cluster for its jobs."""
+        """Start the services, then the API. A restored store first asks for its jobs."""
+        self._check_access()
+        self.server.bind()
         # The lease is there before any service looks for the runs that are its own.
         self.lease.run_once()
         if self.reconciler.needed:
@@ -196,11 +207,48 @@ class App:
             self._starter.start()
         else:
             self._start_services()
+        self.server.start(self._web())
         _log.info(
             "orchestrator started",
             instance=self.database.instance,
             database=self.database.dialect.name,
             bacalhau=self.client.url,
+            api=self.server.url,
+        )
+
+    def _check_access(self) -> None:
+        """Whoever can reach more than loopback needs a token from the first request on."""
+        host = self.server.host
+        if not is_loopback(host) and not self.tokens.check("").any:
+            raise ListenError(
+                f"--listen {self.config.listen} can be reached from elsewhere and no token exists: "
+                f"make one with `orch token create NAME --data-dir {self.config.data_dir}`, or "
+                "listen on 127.0.0.1"
+            )
+
+    def _web(self) -> Deps:
+        return Deps(
+            data_dir=self.config.data_dir,
+            clock=self.clock,
+            registry=self.registry,
+            database=self.database,
+            reads=self.reads,
+            triggers=self.triggers,
+            intake=self.intake,
+            commands=self.commands,
+            leases=self.leases,
+            tokens=self.tokens,
+            definitions=self.definitions,
+            registrar=self.registrar,
+            timing=self.timing,
+            auditor=self.auditor,
+            cluster=self.cluster,
+            services=self.services,
+            callback_key=callback_key(self._key),
+            hosts=own_hosts(self.server.host, self.config.public_url),
+            public_origin=self._public_origin,
+            token_needed=not is_loopback(self.server.host),
+            access_log=open_log(self.config.data_dir),
         )
 
     def _reconcile(self) -> None:
@@ -214,6 +262,7 @@ class App:
 
     def stop(self) -> None:
         """Stop firing, finish what is under way with the cluster, close the store."""
+        self.server.stop()
         self._stop_client.set()
         if self._starter is not None:
             self._starter.join()

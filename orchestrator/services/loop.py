@@ -82,6 +82,12 @@ class Service(ABC):
         """Whether the service is to end."""
         return self._stopping.is_set()
 
+    @property
+    def running(self) -> bool:
+        """Whether the loop goes round."""
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
     def _loop(self) -> None:
         errors = 0
         while not self._stopping.is_set():

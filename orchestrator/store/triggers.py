@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import insert, select, update
+from sqlalchemy import Connection, insert, select, update
 
 from orchestrator.domain import names
 from orchestrator.domain.signals import Topic
@@ -82,7 +82,7 @@ class Triggers:
     def _create(self, tx: Tx, new: Sequence[NewTrigger], actor: str) -> list[Trigger]:
         now = self._db.clock.now()
         conn = tx.conn
-        taken = self._taken(tx, [trigger.name for trigger in new])
+        taken = self._taken(conn, [trigger.name for trigger in new])
         if taken:
             raise Conflict(
                 f"trigger {sorted(taken)[0]!r} exists already: choose another name, change it with "
@@ -151,12 +151,17 @@ class Triggers:
             for row in rows
         ]
 
-    def _taken(self, tx: Tx, wanted: Sequence[str]) -> set[str]:
+    def existing(self, wanted: Sequence[str]) -> set[str]:
+        """Those of the names that a trigger has."""
+        with self._db.read() as conn:
+            return self._taken(conn, wanted)
+
+    def _taken(self, conn: Connection, wanted: Sequence[str]) -> set[str]:
         taken: set[str] = set()
         for start in range(0, len(wanted), _IN_CHUNK):
             chunk = list(wanted[start : start + _IN_CHUNK])
             taken |= set(
-                tx.conn.scalars(
+                conn.scalars(
                     select(triggers.c.name).where(
                         triggers.c.name.in_(chunk), triggers.c.state != TriggerState.DELETED
                     )

@@ -1,0 +1,118 @@
+"""Tokens of the API: shown once, kept as a hash."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import re
+import secrets
+from dataclasses import dataclass
+
+from sqlalchemy import delete, insert, select
+
+from orchestrator.store import trail
+from orchestrator.store.database import Database
+from orchestrator.store.errors import Conflict, Missing
+from orchestrator.store.schema import tokens
+from orchestrator.store.writer import Tx
+
+PREFIX = "orch_"
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_RESERVED = frozenset({"local"})  # how the trail calls whoever needed no token
+
+
+@dataclass(frozen=True, kw_only=True)
+class Token:
+    """A token without its secret. Instants in microseconds."""
+
+    name: str
+    created_at: int
+    expires_at: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Checked:
+    """Whose secret it was (None: nobody's), and whether there is any token at all."""
+
+    name: str | None
+    any: bool
+
+
+def digest(secret: str) -> str:
+    """What is kept of a secret. It has 256 random bits, so a plain hash cannot be searched."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+class Tokens:
+    """The tokens of this store."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def create(self, name: str, expires_at: int | None, actor: str) -> str:
+        """Make a token; returns the secret, which nobody can read again. Raises Conflict."""
+        if _NAME.fullmatch(name) is None or name in _RESERVED:
+            raise Conflict(
+                f"{name[:100]!r} cannot be a token's name: use up to 63 letters, digits, dots, "
+                "dashes and underscores, a letter or digit first, and not 'local'"
+            )
+        secret = PREFIX + secrets.token_urlsafe(32)
+
+        def operation(tx: Tx) -> None:
+            now = self._db.clock.now()
+            if expires_at is not None and expires_at <= now:
+                raise Conflict("the token would have expired already: choose a later end")
+            if tx.conn.scalar(select(tokens.c.name).where(tokens.c.name == name)) is not None:
+                raise Conflict(f"there is a token {name!r} already: revoke it or choose another")
+            tx.conn.execute(
+                insert(tokens).values(
+                    name=name, digest=digest(secret), created_at=now, expires_at=expires_at
+                )
+            )
+            trail.write(tx, actor, "token.create", name, {}, now)
+
+        self._db.write(operation, "token")
+        return secret
+
+    def list(self) -> list[Token]:
+        """All tokens by name, expired ones as well."""
+        statement = select(tokens.c.name, tokens.c.created_at, tokens.c.expires_at)
+        with self._db.read() as conn:
+            rows = conn.execute(statement.order_by(tokens.c.name)).mappings().all()
+        return [Token(**row) for row in rows]
+
+    def revoke(self, name: str, actor: str, *, keep_last: bool = False) -> None:
+        """Forget a token. Raises Missing, and Conflict for the last usable one if it is to stay."""
+
+        def operation(tx: Tx) -> None:
+            now = self._db.clock.now()
+            rows = tx.conn.execute(select(tokens.c.name, tokens.c.expires_at)).all()
+            if name not in {row.name for row in rows}:
+                raise Missing(f"there is no token {name[:100]!r}")
+            others = [
+                row
+                for row in rows
+                if row.name != name and (row.expires_at is None or row.expires_at > now)
+            ]
+            if keep_last and not others:
+                raise Conflict(
+                    f"{name!r} is the last token, and nobody could get in without one: create "
+                    "another first"
+                )
+            tx.conn.execute(delete(tokens).where(tokens.c.name == name))
+            trail.write(tx, actor, "token.revoke", name, {}, now)
+
+        self._db.write(operation, "token")
+
+    def check(self, secret: str) -> Checked:
+        """Whose secret this is. Takes the same time for every wrong one."""
+        wanted = digest(secret)
+        now = self._db.clock.now()
+        found: str | None = None
+        with self._db.read() as conn:
+            rows = conn.execute(select(tokens.c.name, tokens.c.digest, tokens.c.expires_at)).all()
+        for row in rows:
+            usable = row.expires_at is None or row.expires_at > now
+            if hmac.compare_digest(row.digest, wanted) and usable:
+                found = row.name
+        return Checked(name=found, any=bool(rows))

@@ -1,0 +1,35 @@
+"""Puts the application together."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+
+import orchestrator
+from orchestrator.web import problems
+from orchestrator.web.access import Access
+from orchestrator.web.deps import Deps
+from orchestrator.web.guard import Guard
+from orchestrator.web.routes import health, runs, system, triggers
+
+_ROUTERS = (triggers.router, runs.router, system.router, health.router)
+
+
+def build(deps: Deps) -> FastAPI:
+    """The application over what the daemon has."""
+    app = FastAPI(
+        title="orch",
+        version=orchestrator.__version__,
+        description="Triggers, runs and state of an orchestrator for Bacalhau. Errors are RFC 9457 "
+        "problem details; times are RFC 3339 in UTC; lists are pages of `items` and `next`.",
+        # The pages of FastAPI's own would load their scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    app.state.deps = deps
+    problems.install(app)
+    for router in _ROUTERS:
+        app.include_router(router)
+    app.add_middleware(Guard, deps=deps)
+    app.add_middleware(Access, deps=deps)  # the last one added is the outermost
+    return app

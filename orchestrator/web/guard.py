@@ -1,0 +1,121 @@
+"""Who may ask: by host, origin, token and content type, before any endpoint sees the request.
+
+A web page that a person opens can make the browser send requests to a local orchestrator. It can
+set neither the `Host` header nor the `Origin`, and its forms can send no JSON: that is what is
+checked. Whoever can reach more than loopback needs a token.
+"""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from anyio.to_thread import run_sync
+from starlette.requests import Request
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from orchestrator.store.errors import StoreError
+from orchestrator.web.accesslog import ACTOR
+from orchestrator.web.body import is_json, is_yaml, media_type
+from orchestrator.web.deps import Deps
+from orchestrator.web.problems import Trouble, answer, translate
+
+LOCAL = "local"  # who acts where no token is asked for
+_OPEN = frozenset({"/healthz", "/readyz"})
+_WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class Guard:
+    """ASGI middleware."""
+
+    def __init__(self, app: ASGIApp, deps: Deps) -> None:
+        self._app = app
+        self._deps = deps
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Let a request through, or answer with a problem."""
+        if scope["type"] != "http":
+            return
+        request = Request(scope)
+        try:
+            self._check_host(request)
+            self._check_origin(request)
+            scope[ACTOR] = await self._actor(request)
+            _check_content(request)
+        except (Trouble, StoreError) as failure:
+            await answer(translate(failure))(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _check_host(self, request: Request) -> None:
+        given = request.headers.getlist("host")
+        if len(given) != 1 or not given[0]:
+            raise Trouble(400, "the request needs one Host header")
+        name = host_name(given[0])
+        own = request.scope.get("server") or ("", 0)
+        if name is None or (name not in self._deps.hosts and name != str(own[0]).lower()):
+            raise Trouble(
+                421,
+                f"{given[0][:100]!r} is not a name of this orchestrator: use the address it "
+                "listens on, or start it with --public-url",
+            )
+
+    def _check_origin(self, request: Request) -> None:
+        origins = request.headers.getlist("origin")
+        if not origins:
+            return
+        own = {f"{request.url.scheme}://{request.headers['host']}".lower()}
+        if self._deps.public_origin is not None:
+            own.add(self._deps.public_origin)
+        if len(origins) != 1 or origins[0].lower() not in own:
+            raise Trouble(
+                403,
+                f"requests of other web pages are refused: this one came from {origins[0][:100]!r}",
+            )
+
+    async def _actor(self, request: Request) -> str:
+        if request.url.path in _OPEN:
+            return LOCAL
+        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+        bearer = secret.strip() if scheme.lower() == "bearer" else ""
+        found = await run_sync(self._deps.tokens.check, bearer)
+        if found.name is not None:
+            return found.name
+        if not found.any and not self._deps.token_needed:
+            return LOCAL
+        wrong = "this token is not known, or no longer" if bearer else "a token is needed"
+        challenge = 'Bearer realm="orch"' + (', error="invalid_token"' if bearer else "")
+        raise Trouble(
+            401,
+            f"{wrong}: send `Authorization: Bearer …` (ORCH_TOKEN); `orch token create` makes one",
+            headers={"WWW-Authenticate": challenge},
+        )
+
+
+def host_name(host: str) -> str | None:
+    """The name in a Host header, in lower case, without its port; None for nonsense."""
+    try:
+        parts = urlsplit(f"//{host}")
+        _ = parts.port
+    except ValueError:
+        return None
+    if parts.path or parts.query or parts.fragment or parts.username is not None:
+        return None
+    return parts.hostname
+
+
+def _check_content(request: Request) -> None:
+    """Forms and plain text are what a foreign page can send; neither is taken."""
+    headers = request.headers
+    has_body = headers.get("content-length", "0") != "0" or "transfer-encoding" in headers
+    if request.method in _SAFE or not (request.method in _WITH_BODY or has_body):
+        return
+    if headers.get("content-encoding", "identity") != "identity":
+        raise Trouble(415, "the body is encoded: send it as it is, without Content-Encoding")
+    media = media_type(request)
+    if not (is_json(media) or is_yaml(media)):
+        raise Trouble(
+            415,
+            f"the content type {media[:60]!r} is not taken: send `Content-Type: application/json`"
+            " (also without a body), or application/yaml for a trigger file",
+        )
