@@ -13,6 +13,7 @@ The package imports nothing else of the project.
 from specs._document import MAX_TEXT, Document, from_data, load
 from specs._durations import MAX_DURATION, duration, format_duration
 from specs._expressions import escape
+from specs._jsonschema import job_schema, policies_schema
 from specs._library import default_job, library, library_path, task_path
 from specs._paths import BASE_PATHS, KnownPaths
 from specs._placeholders import Placeholder, placeholders
@@ -31,7 +32,7 @@ from specs._render import (
     TooLargeError,
     compile_template,
 )
-from specs._trigger import API_VERSION, TriggerFile, is_job, parse_trigger, wrap_job
+from specs._trigger import API_VERSION, NAME_PATTERN, TriggerFile, is_job, parse_trigger, wrap_job
 from specs._validate import validate_job
 
 __all__ = [
@@ -42,6 +43,7 @@ __all__ = [
     "MAX_DURATION",
     "MAX_SPEC",
     "MAX_TEXT",
+    "NAME_PATTERN",
     "POLICY_KEYS",
     "Callback",
     "Document",
@@ -65,12 +67,14 @@ __all__ = [
     "format_duration",
     "from_data",
     "is_job",
+    "job_schema",
     "library",
     "library_path",
     "load",
     "nearest",
     "parse_trigger",
     "placeholders",
+    "policies_schema",
     "policies_to_json",
     "prepare",
     "task_path",

@@ -25,7 +25,10 @@ from specs._timeouts import merge_timeouts
 API_VERSION = "orch/v1"
 MAX_NAME = 63
 
-_NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?")
+NAME_PATTERN = r"^[A-Za-z0-9](?:[A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$"
+"""What a trigger's name looks like, as JSON Schema and Python read it."""
+
+_NAME = re.compile(NAME_PATTERN)
 _OWN_KEYS = ("apiVersion", "kind", "name", "description", "labels", "job")
 _JOB_MARKS = ("Tasks", "Type", "Engine")
 
