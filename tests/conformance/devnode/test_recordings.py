@@ -37,7 +37,7 @@ _NODES = {f"Nodes[].Info.{path}": reason for path, reason in _NODE_INFO.items()}
     for path in ("LastComputeSeqNum", "LastOrchestratorSeqNum")
 }
 _MOMENT = "how far the job was at that moment is a matter of microseconds"
-_PENDING = dict.fromkeys(("Job.State.StateType", "Job.Revision"), _MOMENT)
+_PENDING: dict[str, str] = {"Job.State.StateType": _MOMENT, "Job.Revision": _MOMENT}
 _TASKS_DIE = "a local command dies with the dev node, and the job has its second try"
 _RESTARTED = {"Executions": _TASKS_DIE, "History": _TASKS_DIE}
 _SHELL = "the message of that shell"
