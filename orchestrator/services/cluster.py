@@ -6,6 +6,7 @@ Dispatcher, watcher and canceller share one `Cluster`: what one of them learns h
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -16,6 +17,7 @@ from bacalhau_client import (
     BacalhauClient,
     BacalhauError,
     Forbidden,
+    NotFound,
     Throttled,
     Unauthorized,
     Unavailable,
@@ -30,6 +32,7 @@ _log = structlog.get_logger(__name__)
 
 _IDENTITY = "cluster.id"
 _BLOCK = "cluster.block"
+_ACCEPTED_AT = "cluster.accepted_at"
 
 
 class ClusterState(StrEnum):
@@ -72,6 +75,9 @@ class Cluster:
         self._detail = ""
         self._since = clock.now()
         self._identity = database.meta(_IDENTITY)
+        self._confirmed = False  # the cluster has said who it is since it was last away
+        self._accepted_at = int(database.meta(_ACCEPTED_AT) or 0)
+        self._throttled_until = 0.0
         self._successes = 0
         block = database.meta(_BLOCK)
         if block:
@@ -96,6 +102,12 @@ class Cluster:
         with self._lock:
             return self._successes
 
+    @property
+    def accepted_at(self) -> int:
+        """When somebody last said that this cluster is ours, whatever it has forgotten; or 0."""
+        with self._lock:
+            return self._accepted_at
+
     def _blocked(self) -> bool:
         return self._state in (ClusterState.CHANGED, ClusterState.LOST)
 
@@ -109,7 +121,10 @@ class Cluster:
     def answered(self, *, wrote: bool = False) -> None:
         """A request was carried out. Reading is not enough where writing was forbidden."""
         with self._lock:
-            if self._state is ClusterState.FORBIDDEN and not wrote:
+            if not wrote and (
+                self._state is ClusterState.FORBIDDEN
+                or self._clock.monotonic() < self._throttled_until
+            ):
                 return
             self._successes += wrote
             self._pace = self._pace.success()
@@ -130,7 +145,10 @@ class Cluster:
         elif isinstance(error, Forbidden):
             state = ClusterState.FORBIDDEN
         with self._lock:
+            self._confirmed = False
             now = self._clock.monotonic()
+            if retry_after is not None:
+                self._throttled_until = now + min(retry_after, self._pace.ceiling)
             if now >= self._resume_at:
                 # One step back a pause, however many threads hit the same trouble.
                 self._pace = self._pace.trouble(retry_after)
@@ -152,6 +170,23 @@ class Cluster:
         """Ask the node who it is. Returns whether it may be used. Raises BacalhauError."""
         node = self.client.agent.node()
         return self.seen_identity(node.id)
+
+    def confirm(self) -> bool:
+        """Before something is sent: is this still the cluster that we know?
+
+        Asks only at first and after trouble: what answers then may be another one, to which
+        nothing must be sent that the known one may have already. Raises BacalhauError.
+        """
+        with self._lock:
+            if self._confirmed:
+                return not self._blocked()
+        known = True
+        # Credentials that may not ask learn it from every job that is watched.
+        with suppress(Forbidden, NotFound):
+            known = self.check_identity()
+        with self._lock:
+            self._confirmed = known
+        return known
 
     def seen_identity(self, identity: str) -> bool:
         """Compare the cluster's identity with the one that is remembered; remember the first."""
@@ -185,17 +220,21 @@ class Cluster:
     def accept(self) -> str:
         """Take the cluster that answers now as ours; returns its identity.
 
+        Jobs from before that it does not know are lost from now on, and their runs tried again.
         Raises BacalhauError if it does not answer.
         """
         identity = self.client.agent.node().id
+        now = self._clock.now()
 
         def operation(tx: Tx) -> None:
             set_meta(tx.conn, _IDENTITY, identity)
             set_meta(tx.conn, _BLOCK, None)
+            set_meta(tx.conn, _ACCEPTED_AT, str(now))
 
-        self._db.write(operation, "accept")
+        self._db.write(operation, "cluster.accept")
         with self._lock:
             self._identity = identity
+            self._accepted_at = now
             self._set(ClusterState.OK, "")
         self._signals.raise_all()
         return identity

@@ -65,6 +65,12 @@ class Sender:
         """Try once. Raises nothing that concerns the cluster."""
         flight = sending.flight
         try:
+            if not self._cluster.confirm():
+                return Progress.AGAIN
+        except BacalhauError as error:
+            self._cluster.failed(error)
+            return Progress.AGAIN
+        try:
             if sending.doubt:
                 job = self._find(flight)
                 if job is not None:

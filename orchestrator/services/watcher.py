@@ -35,8 +35,8 @@ from orchestrator.store.values import Flight
 _log = structlog.get_logger(__name__)
 
 _ESTIMATES = 10_000  # triggers whose durations are remembered
-_LOST_FOR = 5 * SECOND  # a job that is not found for so long is lost
-_LOST_IN_NUMBER = 3  # lost jobs at once that mean a cluster without its store
+_LOST_FOR = 5.0  # seconds: a job that is not found for so long is lost
+_WITNESSES = 2  # other jobs that the cluster is asked for when one is lost
 
 
 @dataclass(kw_only=True)
@@ -44,7 +44,7 @@ class Watch:
     """A job that is watched."""
 
     flight: Flight
-    missing_since: int | None = None
+    missing_since: float | None = None  # monotonic
     turn: int = 0  # of its newest place in the heap; older ones are void
 
 
@@ -72,11 +72,10 @@ class Watcher(Service):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="poll")
         self._state = threading.Lock()
         self._watches: dict[tuple[str, int], Watch] = {}
-        self._heap: list[tuple[int, int, int, Watch]] = []
+        self._heap: list[tuple[float, int, int, Watch]] = []  # monotonic instant, tie, turn
         self._ties = itertools.count()
         self._polling = 0
         self._estimates: OrderedDict[str, DurationEstimate] = OrderedDict()
-        self._lost: dict[tuple[str, int], Watch] = {}
 
     def stop(self) -> None:
         """End the loop and the polls under way."""
@@ -90,6 +89,7 @@ class Watcher(Service):
             self._note(self._flights.load([AttemptState.ACCEPTED, AttemptState.RUNNING]), now)
         self._note(self._flights.news(), now)
         while not self.stopping:
+            ticks = self._clock.monotonic()
             with self._state:
                 if self._polling >= 2 * self._threads:
                     return None  # a poll that ends wakes us
@@ -99,10 +99,10 @@ class Watcher(Service):
                 if turn != watch.turn:
                     heapq.heappop(self._heap)
                     continue
-                if at > now:
-                    return at
-                if not self._budget.take(self._clock.monotonic()):
-                    return now + int(self._budget.wait() * SECOND) + 1
+                if at > ticks:
+                    return self._clock.now() + int((at - ticks) * SECOND) + 1
+                if not self._budget.take(ticks):
+                    return self._clock.now() + int(self._budget.wait() * SECOND) + 1
                 heapq.heappop(self._heap)
                 self._polling += 1
             self._pool.submit(self._poll, watch)
@@ -119,6 +119,7 @@ class Watcher(Service):
             self._schedule(watch, now)
 
     def _schedule(self, watch: Watch, now: int) -> None:
+        """Look again in a while, whatever is done to the clock meanwhile."""
         flight = watch.flight
         with self._state:
             estimate = self._estimates.get(flight.trigger_uid, DurationEstimate())
@@ -126,7 +127,8 @@ class Watcher(Service):
             if flight.stopped_at is not None and flight.hold_until > now:
                 at = flight.hold_until
             watch.turn += 1
-            heapq.heappush(self._heap, (at, next(self._ties), watch.turn, watch))
+            due = self._clock.monotonic() + max(0, at - now) / SECOND
+            heapq.heappush(self._heap, (due, next(self._ties), watch.turn, watch))
 
     def _poll(self, watch: Watch) -> None:
         again = True
@@ -164,7 +166,6 @@ class Watcher(Service):
         self._cluster.answered()
         with self._state:
             watch.missing_since = None
-            self._lost.pop((flight.run_id, flight.number), None)
         if not self._cluster.seen_identity(info.job.orchestrator_id):
             return True
         return self._judge(watch, info)
@@ -182,16 +183,26 @@ class Watcher(Service):
         if outcome.verdict is Verdict.RUNNING:
             if flight.state is AttemptState.ACCEPTED:
                 self._flights.seen_running(flight, outcome.node_id).result()
-                watch.flight = replace(flight, state=AttemptState.RUNNING)
+                with self._state:
+                    watch.flight = replace(watch.flight, state=AttemptState.RUNNING)
             return True
-        now = self._clock.now()
-        if outcome.verdict is Verdict.STOPPED and flight.stop_reason is not None:
-            if flight.stopped_at is None or now < flight.hold_until:
-                return True
-            return self._end(flight, _stopped(flight, outcome))
-        if outcome.verdict is not Verdict.STOPPED:
-            self._learn(flight, now)
+        if outcome.verdict is Verdict.STOPPED:
+            return self._judge_stopped(watch, outcome)
+        self._learn(flight, self._clock.now())
         return self._end(flight, _ending(flight, outcome))
+
+    def _judge_stopped(self, watch: Watch, outcome: Outcome) -> bool:
+        """By us, or by somebody else? The canceller writes it down before it asks the cluster."""
+        flight = self._flights.current(watch.flight)
+        if flight is None:
+            return False
+        with self._state:
+            watch.flight = flight
+        if flight.stop_reason is None:
+            return self._end(flight, _ending(flight, outcome))
+        if flight.stopped_at is None or self._clock.now() < flight.hold_until:
+            return True
+        return self._end(flight, _stopped(flight, outcome))
 
     def _end(self, flight: Flight, ending: Ending) -> bool:
         self._flights.ended(flight, ending).result()
@@ -208,29 +219,35 @@ class Watcher(Service):
 
     def _missing(self, watch: Watch) -> bool:
         """The cluster does not know a job that it had accepted."""
-        now = self._clock.now()
-        key = (watch.flight.run_id, watch.flight.number)
-        with self._state:
-            if watch.missing_since is None:
-                watch.missing_since = now
-            if now - watch.missing_since < _LOST_FOR:
-                return True
-            self._lost[key] = watch
-            in_number = len(self._lost) >= min(_LOST_IN_NUMBER, max(2, len(self._watches)))
-        if in_number:
-            self._cluster.block(
-                ClusterState.LOST,
-                f"the cluster has forgotten {len(self._lost)} jobs that it had accepted: its store "
-                "was lost or replaced. If their runs are to be tried again there, say "
-                "`orch cluster accept`",
-            )
-        if self._cluster.status.blocked or not self._cluster.check_identity():
+        flight, now = watch.flight, self._clock.monotonic()
+        if not self._cluster.check_identity():
             return True
         with self._state:
-            self._lost.pop(key, None)
-        _log.error("job lost", run=watch.flight.run_id, job_id=watch.flight.job_id)
+            since = watch.missing_since = watch.missing_since or now
+        if now - since < _LOST_FOR or self._cluster.status.blocked:
+            return True
+        if self._forgets(flight):
+            self._cluster.block(
+                ClusterState.LOST,
+                f"the cluster has forgotten the job {flight.job_id} and others that it had "
+                "accepted: its store was lost or replaced. If their runs are to be tried again "
+                "there, say `orch cluster accept`",
+            )
+            return True
+        _log.error("job lost", run=flight.run_id, job_id=flight.job_id)
         reason = "the cluster lost the job"
-        return self._end(watch.flight, Ending(state=AttemptState.FAILED, reason=reason))
+        return self._end(flight, Ending(state=AttemptState.FAILED, reason=reason))
+
+    def _forgets(self, flight: Flight) -> bool:
+        """Whether the jobs before this one are unknown to the cluster as well."""
+        earlier = self._flights.jobs_before(flight, self._cluster.accepted_at, _WITNESSES)
+        for job_id, namespace in earlier:
+            try:
+                self._cluster.client.jobs.get(job_id, namespace=namespace or None)
+            except NotFound:
+                continue
+            return False
+        return bool(earlier)
 
 
 def _stopped(flight: Flight, outcome: Outcome) -> Ending:

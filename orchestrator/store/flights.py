@@ -221,6 +221,33 @@ class Flights:
             )
         return found
 
+    def current(self, flight: Flight) -> Flight | None:
+        """An attempt as it is now; None once it has ended or belongs to another orchestrator."""
+        found = self._select(
+            runs.c.id == flight.run_id,
+            runs.c.fence == flight.fence,
+            attempts.c.number == flight.number,
+        )
+        return found[0] if found else None
+
+    def jobs_before(self, flight: Flight, since: int, limit: int) -> list[tuple[str, str]]:
+        """Ids and namespaces of the last jobs that the cluster had accepted before this one, but
+        after `since`: it should know them for ever, whether they have ended or not."""
+        statement = (
+            select(attempts.c.job_id, attempts.c.namespace)
+            .join(runs, runs.c.id == attempts.c.run_id)
+            .where(
+                attempts.c.job_id.is_not(None),
+                attempts.c.job_id != flight.job_id,
+                attempts.c.submitted_at > since,
+                attempts.c.submitted_at <= flight.submitted_at,
+            )
+            .order_by(runs.c.due_at.desc(), runs.c.id.desc())
+            .limit(limit)
+        )
+        with self._db.read() as conn:
+            return [(row.job_id, row.namespace) for row in conn.execute(statement)]
+
     def _noted(self, flight: Flight, change: Future[bool]) -> Future[bool]:
         """Let `news` tell of a change once it is committed."""
 
