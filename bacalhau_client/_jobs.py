@@ -1,6 +1,7 @@
 """Jobs: submitting, reading, stopping."""
 
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Literal
 
@@ -214,13 +215,15 @@ class Jobs:
         max_bytes: int | None = DEFAULT_MAX_BYTES,
         idle_timeout: float | None = None,
         namespace: str | None = None,
+        stop: threading.Event | None = None,
     ) -> Iterator[LogLine]:
         """What a job has printed and, with ``follow``, prints until it ends. See LogLine.
 
         Nothing is sent before the first line is asked for. LogsTooLong past ``max_bytes`` of
         text (None: no bound); Ambiguous after ``idle_timeout`` seconds without a line (None:
         the read timeout, or no bound with ``follow``). The node ends a finished stream as it
-        loses a connection, so the two look the same here. Closing the client ends it too.
+        loses a connection, so the two look the same here. ``stop`` ends it within a second;
+        without one, closing the client does.
         """
         params = self._params(namespace, follow=follow or None, execution_id=execution_id)
         if idle_timeout is None and not follow:
@@ -229,7 +232,7 @@ class Jobs:
             self._transport.endpoint,
             job_path(job, "logs"),
             params,
-            stop=self._transport.stop,
+            stop=self._transport.stop if stop is None else stop,
             max_bytes=max_bytes,
             idle_timeout=idle_timeout,
         )

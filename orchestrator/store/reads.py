@@ -32,12 +32,16 @@ class Page(Generic[T]):
 
 @dataclass(frozen=True, kw_only=True)
 class RunFilter:
-    """Which runs to list. Times are instants; `since` is inclusive, `until` exclusive."""
+    """Which runs to list. Times are instants; `since` is inclusive, `until` exclusive.
+
+    `held` leaves out dead runs that were discarded.
+    """
 
     trigger: str | None = None
     states: Sequence[RunState] = ()
     since: int | None = None
     until: int | None = None
+    held: bool = False
     oldest_first: bool = False
 
 
@@ -94,6 +98,8 @@ class Reads:
             conditions.append(runs.c.trigger_uid.in_(self._uids(wanted.trigger)))
         if wanted.states:
             conditions.append(_states(wanted.states))
+        if wanted.held:
+            conditions.append(~runs.c.released)
         if wanted.since is not None:
             conditions.append(runs.c.due_at >= wanted.since)
         if wanted.until is not None:
@@ -149,7 +155,7 @@ class Reads:
         return found
 
     def run_counts(self, trigger_uid: str | None = None) -> dict[str, int]:
-        """How many runs are open, by state; and how many are dead."""
+        """How many runs are open, by state; and how many are dead and not discarded."""
         conditions = [] if trigger_uid is None else [runs.c.trigger_uid == trigger_uid]
         with self._db.read() as conn:
             open_ = conn.execute(
@@ -162,7 +168,10 @@ class Reads:
                 **{state: count for state, count in open_},
             }
             counts["dead"] = (
-                conn.scalar(select(func.count()).where(schema.is_dead, *conditions)) or 0
+                conn.scalar(
+                    select(func.count()).where(schema.is_dead, ~runs.c.released, *conditions)
+                )
+                or 0
             )
         return counts
 

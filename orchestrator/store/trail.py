@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import insert
 
-from orchestrator.store.database import canonical
+from orchestrator.store.database import Database, canonical
 from orchestrator.store.schema import trail
 from orchestrator.store.writer import Tx
 
@@ -38,3 +38,12 @@ def write_many(
         for subject, detail in subjects
     ]
     tx.conn.execute(insert(trail), rows)
+
+
+def record(
+    database: Database, actor: str, action: str, subject: str, detail: Mapping[str, Any]
+) -> None:
+    """Write one entry by itself, for what is done outside the store."""
+    database.write(
+        lambda tx: write(tx, actor, action, subject, detail, database.clock.now()), "trail"
+    )

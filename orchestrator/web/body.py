@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, NoReturn, TypeVar
@@ -20,6 +21,7 @@ ModelT = TypeVar("ModelT", bound="Strict")
 LIMIT = 2 * 1024 * 1024
 BATCH_LIMIT = 64 * 1024 * 1024
 _MAX_DEPTH = 100
+_SUSPICIOUS = re.compile(r"\\u(?:0000|d[89a-f])", re.IGNORECASE)
 _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 
 
@@ -75,7 +77,20 @@ def parse_json(data: bytes) -> Any:
         raise _too_deep() from failure
     if _deeper(value, _MAX_DEPTH):
         raise _too_deep()
+    if _SUSPICIOUS.search(text):
+        _check_text(value)
     return value
+
+
+def _check_text(value: Any) -> None:
+    """Refuse escapes that JSON can say and neither a file nor a database can hold."""
+    plain = json.dumps(value, ensure_ascii=False)
+    try:
+        plain.encode()
+    except UnicodeEncodeError as failure:
+        raise invalid("", "half of a surrogate pair", "Send whole characters") from failure
+    if "\\u0000" in plain.replace("\\\\", ""):
+        raise invalid("", "a NUL character", "Remove it")
 
 
 def _too_deep() -> Trouble:

@@ -9,9 +9,18 @@ from orchestrator.web import problems
 from orchestrator.web.access import Access
 from orchestrator.web.deps import Deps
 from orchestrator.web.guard import Guard
-from orchestrator.web.routes import health, runs, system, triggers
+from orchestrator.web.routes import backup, dead, health, logs, runs, system, tokens, triggers
 
-_ROUTERS = (triggers.router, runs.router, system.router, health.router)
+_ROUTERS = (
+    triggers.router,
+    runs.router,
+    logs.router,
+    dead.router,
+    system.router,
+    backup.router,
+    tokens.router,
+    health.router,
+)
 
 
 def build(deps: Deps) -> FastAPI:
@@ -27,6 +36,7 @@ def build(deps: Deps) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.deps = deps
+    backup.remove_stale(deps.data_dir)
     problems.install(app)
     for router in _ROUTERS:
         app.include_router(router)

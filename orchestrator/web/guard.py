@@ -7,6 +7,7 @@ checked. Whoever can reach more than loopback needs a token.
 
 from __future__ import annotations
 
+import re
 from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
@@ -22,6 +23,7 @@ from orchestrator.web.problems import Trouble, answer, translate
 LOCAL = "local"  # who acts where no token is asked for
 _OPEN = frozenset({"/healthz", "/readyz"})
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
+_CONTROL = re.compile(rb"%(?:[01][0-9a-f]|7f)|[\x00-\x1f\x7f]", re.IGNORECASE)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -38,6 +40,7 @@ class Guard:
             return
         request = Request(scope)
         try:
+            _check_text(scope)
             self._check_host(request)
             self._check_origin(request)
             scope[ACTOR] = await self._actor(request)
@@ -102,6 +105,13 @@ def host_name(host: str) -> str | None:
     if parts.path or parts.query or parts.fragment or parts.username is not None:
         return None
     return parts.hostname
+
+
+def _check_text(scope: Scope) -> None:
+    """No name has control characters, and not every database can be asked for them."""
+    query: bytes = scope["query_string"]
+    if not scope["path"].isprintable() or _CONTROL.search(query):
+        raise Trouble(400, "the address holds control characters: remove them")
 
 
 def _check_content(request: Request) -> None:

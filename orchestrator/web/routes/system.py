@@ -1,18 +1,27 @@
-"""The daemon itself: status, cluster, audit, trail, backup."""
+"""The daemon itself: status, cluster, audit, trail, connectors, schemas."""
 
 from __future__ import annotations
 
-from typing import Any
+import json
+from typing import Annotated, Any
 
+from fastapi import Query
 from starlette.responses import JSONResponse
 
 import orchestrator
 from orchestrator.domain.clock import SECOND
-from orchestrator.web import views
+from orchestrator.operations.schemas import trigger_schema
+from orchestrator.store.trail import record
+from orchestrator.web import query, views
+from orchestrator.web.body import JsonBody, Strict, openapi_model
 from orchestrator.web.deps import Deps
-from orchestrator.web.routes._common import STRICT, D, api_router, reply
+from orchestrator.web.routes._common import STRICT, Actor, D, api_router, reply
 
 router = api_router("system")
+
+
+class Nothing(Strict):
+    """A body without content."""
 
 
 @router.get("/status", dependencies=STRICT)
@@ -55,3 +64,77 @@ def cluster_view(d: Deps) -> dict[str, Any]:
         "identity": found.identity,
         "dispatching": not found.blocked,
     }
+
+
+@router.post("/cluster/accept", dependencies=STRICT, openapi_extra=openapi_model(Nothing))
+def accept_cluster(d: D, actor: Actor, body: JsonBody) -> JSONResponse:
+    """Take the cluster that answers now as ours, after it changed or lost its jobs."""
+    body.check(Nothing)
+    identity = d.cluster.accept()
+    record(d.database, actor, "cluster.accept", "cluster", {"identity": identity})
+    return reply(cluster_view(d))
+
+
+@router.get("/checkpoints", dependencies=STRICT)
+def checkpoints(
+    d: D,
+    trigger: str | None = None,
+    limit: Annotated[str | None, Query(description="triggers a page, default 100")] = None,
+    cursor: str | None = None,
+) -> JSONResponse:
+    """Where every partition stands: `planned` has no run yet, all before `done` is finished."""
+    size, after = query.limit(limit), query.cursor(cursor, str)
+    if trigger is not None:
+        rows, following = [d.triggers.get(trigger)], None
+    else:
+        found = d.reads.triggers(limit=size, cursor=after)
+        rows, following = found.items, found.next
+    items = [
+        {"trigger": row.name, **views.partition(p, by_time=views.by_time(d.registry, row.kind))}
+        for row in rows
+        for p in d.reads.partitions(row.uid)
+    ]
+    return reply(views.page(items, following))
+
+
+@router.get("/audit", dependencies=STRICT)
+def audit(d: D, trigger: str | None = None) -> JSONResponse:
+    """Prove from the ledger that nothing is missing and nothing is there twice."""
+    return reply(d.auditor.audit(trigger))
+
+
+@router.get("/trail", dependencies=STRICT)
+def trail(
+    d: D,
+    limit: Annotated[str | None, Query(description="1 to 1000, default 100")] = None,
+    cursor: str | None = None,
+) -> JSONResponse:
+    """Who did what, the newest first."""
+    found = d.reads.trail(limit=query.limit(limit), cursor=query.cursor(cursor, int))
+    items = [
+        {**row, "at": views.when(row["at"]), "detail": json.loads(row["detail"])}
+        for row in found.items
+    ]
+    return reply(views.page(items, found.next))
+
+
+@router.get("/connectors", dependencies=STRICT)
+def connectors(d: D) -> JSONResponse:
+    """The connectors that are installed; `error` says why one cannot be used."""
+    items = [
+        {
+            "kind": r.kind,
+            "version": r.version,
+            "summary": r.summary,
+            "origin": r.origin,
+            "error": r.error,
+        }
+        for r in d.registry
+    ]
+    return reply(views.page(items, None))
+
+
+@router.get("/schema/{kind}", dependencies=STRICT)
+def schema(d: D, kind: str) -> JSONResponse:
+    """The JSON Schema of a trigger file of this kind."""
+    return reply(trigger_schema(d.registry, kind))
