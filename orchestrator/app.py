@@ -17,8 +17,9 @@ from orchestrator.domain.signals import Signals
 from orchestrator.operations.audit import Auditor
 from orchestrator.operations.registration import Checker, Registrar, known_paths
 from orchestrator.operations.timing import Timing
-from orchestrator.services.callbacks import callback_key
+from orchestrator.services.callbacks import Callbacks, callback_key
 from orchestrator.services.canceller import Canceller
+from orchestrator.services.chain import Chain
 from orchestrator.services.clockwatch import ClockWatch
 from orchestrator.services.cluster import Cluster
 from orchestrator.services.completer import Completer
@@ -40,6 +41,7 @@ from orchestrator.store.intake import Intake
 from orchestrator.store.leases import Leases
 from orchestrator.store.ledger import Ledger
 from orchestrator.store.lock import DirectoryLock
+from orchestrator.store.outbox import Outbox
 from orchestrator.store.putback import PutBack
 from orchestrator.store.reads import Reads
 from orchestrator.store.retention import Retention
@@ -179,6 +181,15 @@ class App:
         )
         self.completer = Completer(clock, signals, self.endings, self.definitions)
         self.canceller = Canceller(clock, signals, self.flights, self.cluster)
+        self.callbacks = Callbacks(
+            clock,
+            signals,
+            Outbox(self.database),
+            Chain(self.triggers, self.definitions, self.commands),
+            instance=self.database.instance,
+            key=callback_key(self._key),
+            allow_private=config.allow_private_callbacks,
+        )
         self.clockwatch = ClockWatch(clock, signals, self.flights)
         self.lease = LeaseKeeper(clock, signals, self.leases)
         self.housekeeping = Housekeeping(clock, self.retention, self.cluster, config.keep)
@@ -188,6 +199,7 @@ class App:
         # In this order, so that what starts first is what later ones rely on.
         self.services = [
             self.lease,
+            self.callbacks,
             self.completer,
             self.canceller,
             self.watcher,

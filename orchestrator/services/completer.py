@@ -128,7 +128,14 @@ def _callbacks(
         "values": run.data,
     }
     targets = getattr(definition.policies, event)
-    return [Callback(event=event, target={"url": t.url}, payload=payload) for t in targets if t.url]
+    return [
+        Callback(
+            event=event,
+            target={"url": t.url} if t.url else {"trigger": t.trigger},
+            payload=payload,
+        )
+        for t in targets
+    ]
 
 
 def _report(settlement: Settlement) -> None:

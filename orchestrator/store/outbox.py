@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,8 +32,10 @@ class Pending:
     run_id: str
     event: str
     target: Mapping[str, Any]
+    target_text: str  # the same as it is stored, to compare by
     payload: str
     created_at: int
+    next_at: int
     tries: int
 
 
@@ -62,14 +64,16 @@ class Outbox:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def pending(self, now: int, limit: int = 100) -> list[Pending]:
-        """Callbacks to deliver by `now`."""
+    def pending(self, now: int, limit: int = 100, *, skip: Collection[str] = ()) -> list[Pending]:
+        """Callbacks to deliver by `now`, but for the targets in `skip` (as they are stored)."""
         statement = (
             select(outbox)
             .where(outbox.c.done_at.is_(None), outbox.c.next_at <= now)
             .order_by(outbox.c.next_at)
             .limit(limit)
         )
+        if skip:
+            statement = statement.where(outbox.c.target.not_in(list(skip)))
         with self._db.read() as conn:
             return [
                 Pending(
@@ -77,8 +81,10 @@ class Outbox:
                     run_id=row["run_id"],
                     event=row["event"],
                     target=json.loads(row["target"]),
+                    target_text=row["target"],
                     payload=row["payload"],
                     created_at=row["created_at"],
+                    next_at=row["next_at"],
                     tries=row["tries"],
                 )
                 for row in conn.execute(statement).mappings()
@@ -93,6 +99,32 @@ class Outbox:
                 .order_by(outbox.c.next_at)
                 .limit(1)
             )
+
+    def claim(self, callbacks: Sequence[Pending], until: int) -> list[Pending]:
+        """Take callbacks until an instant, so that no other orchestrator delivers them meanwhile.
+
+        Returns those that were free. After a crash they are due again at `until`.
+        """
+        if not callbacks:
+            return []
+
+        def operation(tx: Tx) -> list[Pending]:
+            return [
+                callback
+                for callback in callbacks
+                if tx.conn.execute(
+                    update(outbox)
+                    .where(
+                        outbox.c.id == callback.id,
+                        outbox.c.tries == callback.tries,
+                        outbox.c.next_at == callback.next_at,
+                        outbox.c.done_at.is_(None),
+                    )
+                    .values(next_at=until)
+                ).rowcount
+            ]
+
+        return self._db.write(operation, "callback")
 
     def delivered(self, callback: Pending) -> None:
         """The receiver has it."""
