@@ -186,7 +186,7 @@ class _Parts:
             self.journal,
             self.cluster,
             self.compute,
-            self.store.meta("orchestrator", new_id("n-")),
+            self.store.meta("orchestrator", self._orchestrator_id(config)),
             self.store.meta("instance", f"{new_id()}{new_id()}".replace("-", "")),
         )
         routes = Routes(
@@ -211,6 +211,10 @@ class _Parts:
             node_id = self.store.meta(f"node-{number}", new_id("n-"))
             nodes.append(Node(id=node_id, labels=node_labels(node_id, dict(node.labels))))
         return nodes
+
+    def _orchestrator_id(self, config: DevNodeConfig) -> str:
+        """One process that is orchestrator and compute node has one id for both."""
+        return next(iter(self.cluster.nodes)) if len(config.nodes) == 1 else new_id("n-")
 
     def _node(self, node_id: str) -> Node:
         node = self.cluster.nodes.get(node_id)

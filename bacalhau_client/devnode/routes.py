@@ -243,7 +243,7 @@ class Routes:
         if self._apart:
             return dumps(requester(self._scheduler.node_id, self._since)["Info"])
         only = next(iter(self._cluster.nodes.values()))
-        return dumps(only.info(self._cluster.offer))
+        return dumps({**only.info(self._cluster.offer), "NodeID": self._scheduler.node_id})
 
     async def _agent_config(self, request: Request) -> str:
         enabled = {"Enabled": True}

@@ -72,5 +72,5 @@ class Signals:
             signal.raise_()
 
     def raise_all(self) -> None:
-        """Wake everyone, as after a step of the clock."""
-        self.raise_(list(Topic))
+        """Wake everyone, as after a step of the clock. Nobody need read anew what is its own."""
+        self.raise_([topic for topic in Topic if topic is not Topic.ADOPTED])
