@@ -1,0 +1,90 @@
+"""Runs the daemon in this process until a signal ends it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from types import FrameType
+
+from sqlalchemy.exc import SQLAlchemyError
+
+from orchestrator import logging
+from orchestrator.app import App
+from orchestrator.cli.errors import CliError
+from orchestrator.config import Config
+from orchestrator.store.errors import StoreError
+
+_KILLED = 128
+
+
+@contextmanager
+def handled(*numbers: signal.Signals) -> Generator[Callable[[], None]]:
+    """Yields a function that waits for one of the signals; the next one ends the process.
+
+    The wait is `sigwait`-free so that a signal that came before it counts as well.
+    """
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    asked = False
+
+    def ask(number: int, frame: FrameType | None) -> None:
+        nonlocal asked
+        if asked:
+            os._exit(_KILLED + number)
+        asked = True
+        os.write(writer, b"!")
+
+    earlier = {number: signal.signal(number, ask) for number in numbers}
+    try:
+        yield lambda: void(os.read(reader, 1))
+    finally:
+        for number, handler in earlier.items():
+            signal.signal(number, handler)
+        os.close(reader)
+        os.close(writer)
+
+
+def void(_: object) -> None:
+    """Takes a value and gives none."""
+
+
+def build_app(config: Config) -> App:
+    """The daemon, not started. Raises CliError for what a person can mend."""
+    try:
+        return App(config)
+    except StoreError as error:
+        raise CliError(str(error)) from error
+    except (SQLAlchemyError, sqlite3.Error) as error:
+        reason = str(getattr(error, "orig", None) or error)
+        raise CliError(f"the database cannot be used: {reason}") from error
+    except OSError as error:
+        place = error.filename or config.data_dir
+        raise CliError(f"{place}: {error.strerror}: choose another --data-dir") from error
+    except ValueError as error:
+        raise CliError(str(error)) from error
+
+
+def start_app(app: App) -> None:
+    """Start it; where that fails, nothing is left running."""
+    try:
+        app.start()
+    except BaseException as error:
+        app.stop()
+        if isinstance(error, StoreError | OSError | ValueError):
+            raise CliError(str(error)) from error
+        raise
+
+
+def run_daemon(config: Config) -> None:
+    """Serve until SIGTERM or SIGINT."""
+    logging.set_up(level=config.log_level, json=config.log_json)
+    with handled(signal.SIGTERM, signal.SIGINT) as wait:
+        app = build_app(config)
+        start_app(app)
+        try:
+            wait()
+        finally:
+            app.stop()
