@@ -14,6 +14,7 @@ from urllib.parse import parse_qs
 
 from . import errors
 from .auth import Authorizer, required_capability
+from .config import is_loopback
 from .model import dumps, new_request_id
 from .spec import parse_body
 from .states import Json
@@ -118,6 +119,7 @@ class Application:
         headers = {bytes(name): bytes(value) for name, value in scope["headers"]}
         path = bytes(scope.get("raw_path") or scope["path"].encode()).decode("ascii", "replace")
         path = path.partition("?")[0]
+        self._check_host(headers.get(b"host", b"").decode("latin-1"))
         if not path.startswith(_PREFIX):
             raise errors.unknown_path()
         segments = path.removeprefix(_PREFIX).strip("/").split("/")
@@ -132,6 +134,16 @@ class Application:
             body=await self._body(receive) if scope["type"] == "http" else b"",
             content_type=headers.get(b"content-type", b"").decode("latin-1"),
         )
+
+    def _check_host(self, host: str) -> None:
+        """Without credentials only this machine's own names are served.
+
+        A web page that made its own name lead to this address (DNS rebinding) could otherwise
+        run programs here.
+        """
+        name = host.rpartition(":")[0] if ":" in host and not host.endswith("]") else host
+        if name and not self._authorizer.enabled and not is_loopback(name):
+            raise errors.ApiError(403, f"this dev node does not answer as {name}")
 
     def _authorize(self, method: str, segments: list[str], headers: dict[bytes, bytes]) -> None:
         capability = required_capability(method, segments)

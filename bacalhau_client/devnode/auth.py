@@ -16,6 +16,11 @@ class Authorizer:
     def __init__(self, users: tuple[User, ...]) -> None:
         self._users = users
 
+    @property
+    def enabled(self) -> bool:
+        """Whether credentials are asked for at all."""
+        return bool(self._users)
+
     def check(self, authorization: str, capability: str) -> None:
         """Raises ApiError 401 for wrong credentials, 403 for a missing capability."""
         if not self._users:

@@ -31,6 +31,9 @@ def serve(config: DevNodeConfig) -> int:
         sys.stdout.write(f"dev node listens on {node.url}, data in {config.data_dir}\n")
         sys.stdout.flush()
         asked.wait()
+    except ConfigError as error:
+        sys.stderr.write(f"dev-node: {error}\n")
+        return 1
     except OSError as error:
         place = f"{config.host}:{config.port}"
         sys.stderr.write(f"dev-node: cannot listen on {place}: {error}; choose another --listen\n")

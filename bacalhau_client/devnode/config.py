@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -38,6 +39,14 @@ class User:
     api_key: str = ""
     password: str = ""
     capabilities: frozenset[str] = ALL_CAPABILITIES
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a name or an address leads to this machine only."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host.lower() == "localhost"
 
 
 def default_capacity() -> int:
@@ -89,6 +98,11 @@ class DevNodeConfig:
             raise ConfigError(f"capacity: {self.capacity} is not a number of executions; use 1+")
         if not self.nodes:
             raise ConfigError("nodes: a dev node needs at least one compute node")
+        if not self.users and not is_loopback(self.host):
+            raise ConfigError(
+                f"host: {self.host} can be reached from outside, and whoever reaches a dev node "
+                "runs programs on this machine; listen on 127.0.0.1, or set users (--api-key)"
+            )
         unknown = self.engines - {"wasm", "docker"}
         if unknown:
             raise ConfigError(f"engines: {sorted(unknown)} unknown; there are wasm and docker")

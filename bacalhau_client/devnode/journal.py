@@ -148,7 +148,9 @@ class Journal:
             self._store.submit(statements)
             return
         loop = asyncio.get_running_loop()
-        self._store.submit(statements, lambda: loop.call_soon_threadsafe(_resolve, done))
+        self._store.submit(
+            statements, lambda error: loop.call_soon_threadsafe(_resolve, done, error)
+        )
 
     def _forget(self) -> None:
         """Drops the details of jobs that ended long ago."""
@@ -161,7 +163,7 @@ class Journal:
                 del self._details[job_id]
 
     async def committed(self) -> None:
-        """Returns when everything noted so far is in the database."""
+        """Returns when everything noted so far is in the database; raises sqlite3.Error."""
         done = asyncio.get_running_loop().create_future()
         self._write(done)
         await done
@@ -178,6 +180,10 @@ class Journal:
             held.clear()
 
 
-def _resolve(done: asyncio.Future[None]) -> None:
-    if not done.done():
+def _resolve(done: asyncio.Future[None], error: Exception | None) -> None:
+    if done.done():
+        return
+    if error is None:
         done.set_result(None)
+    else:
+        done.set_exception(error)

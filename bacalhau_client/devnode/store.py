@@ -7,7 +7,9 @@ necessarily a power cut. A dev node is not the place for the fsync that this wou
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import json
+import logging
 import queue
 import sqlite3
 import threading
@@ -15,8 +17,11 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+from .config import ConfigError
 from .model import Execution, Job, dumps
 from .states import Compute, Desired
+
+_log = logging.getLogger(__name__)
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS meta (key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -49,6 +54,7 @@ JOB_COLUMNS = tuple(f"{_JOB} modify_time".split())
 EXECUTION_COLUMNS = tuple(Execution.__slots__)
 
 Statement = tuple[str, tuple[Any, ...]]
+Done = Callable[[Exception | None], object]
 
 
 def _upsert(table: str, columns: tuple[str, ...], key: str) -> str:
@@ -72,10 +78,12 @@ def put_job(job: Job) -> list[Statement]:
     """The job's row, and the state of its latest version."""
     values = [getattr(job, name) for name in JOB_COLUMNS]
     values[JOB_COLUMNS.index("labels")] = dumps(job.labels)
-    return [
-        (_PUT_JOB, tuple(values)),
-        (_PUT_STATE, (job.render_state(), job.id, job.version)),
-    ]
+    return [(_PUT_JOB, tuple(values)), put_state(job)]
+
+
+def put_state(job: Job) -> Statement:
+    """The state of the job's latest version."""
+    return (_PUT_STATE, (job.render_state(), job.id, job.version))
 
 
 def put_version(job: Job, body: str) -> Statement:
@@ -93,15 +101,41 @@ def put_event(job_id: str, sequence: int, version: int, execution_id: str, entry
     return (_PUT_EVENT, (job_id, sequence, version, execution_id, entry))
 
 
+def _commit(connection: sqlite3.Connection, statements: Iterable[Statement]) -> Exception | None:
+    try:
+        connection.execute("BEGIN IMMEDIATE")
+        for statement, values in statements:
+            connection.execute(statement, values)
+        connection.execute("COMMIT")
+    except sqlite3.Error as error:
+        _log.exception("the dev node could not write its store")
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        return error
+    return None
+
+
 class Store:
-    """One database file. Reads may come from one thread, writes go to the writer's queue."""
+    """One database file. Reads may come from one thread, writes go to the writer's queue.
+
+    Raises ConfigError where another dev node has the same directory.
+    """
 
     def __init__(self, path: Path) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self._path = path
+        self._lock = path.with_suffix(".lock").open("ab")
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            self._lock.close()
+            raise ConfigError(
+                f"{path.parent}: another dev node uses this directory; stop it, or choose "
+                "another --data-dir"
+            ) from error
         self._reader = self._connect()
         self._reader.executescript(_SCHEMA)
-        self._queue: queue.SimpleQueue[tuple[list[Statement], Callable[[], object] | None] | None]
+        self._queue: queue.SimpleQueue[tuple[list[Statement], Done | None] | None]
         self._queue = queue.SimpleQueue()
         self._writer = threading.Thread(target=self._write, name="devnode-store", daemon=True)
         self._writer.start()
@@ -113,8 +147,11 @@ class Store:
         connection.execute("PRAGMA busy_timeout=10000")
         return connection
 
-    def submit(self, statements: list[Statement], done: Callable[[], object] | None = None) -> None:
-        """Hands statements to the writer; `done` is called in its thread after the commit."""
+    def submit(self, statements: list[Statement], done: Done | None = None) -> None:
+        """Hands statements to the writer.
+
+        `done` is called in its thread after the commit, with the error where there was one.
+        """
         self._queue.put((statements, done))
 
     def _write(self) -> None:
@@ -127,14 +164,10 @@ class Store:
                         batch.append(self._queue.get_nowait())
                 open_for_more = None not in batch
                 work = [entry for entry in batch if entry is not None]
-                connection.execute("BEGIN IMMEDIATE")
-                for statements, _ in work:
-                    for statement, values in statements:
-                        connection.execute(statement, values)
-                connection.execute("COMMIT")
+                error = _commit(connection, (entry for entries, _ in work for entry in entries))
                 for _, done in work:
                     if done is not None:
-                        done()
+                        done(error)
 
     def close(self) -> None:
         """Writes what is queued and closes; may be called twice."""
@@ -142,6 +175,7 @@ class Store:
             self._queue.put(None)
             self._writer.join()
         self._reader.close()
+        self._lock.close()
 
     def meta(self, key: str, default: str) -> str:
         """A remembered value; the default is remembered where there is none."""

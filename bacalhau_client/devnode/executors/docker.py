@@ -13,6 +13,7 @@ from .command import STOP_GRACE, image_not_available, supervise
 
 _ANSWER_WITHIN = 10.0
 _PULL_WITHIN = 600.0
+_END_AGAIN_AFTER = 0.5
 
 
 def docker_tool() -> str | None:
@@ -72,7 +73,10 @@ class DockerExecutor:
             )
             with process:
                 code = supervise(
-                    process, run.log, run.control, end=lambda reason: self._end_soon(name, reason)
+                    process,
+                    run.log,
+                    run.control,
+                    end=lambda reason: self._end_soon(name, reason, process),
                 )
             if self._outgrew_memory(name):
                 raise TaskFailed("memory limit exceeded")
@@ -81,15 +85,23 @@ class DockerExecutor:
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self._docker("rm", "--force", name, timeout=_ANSWER_WITHIN)
 
-    def _end_soon(self, name: str, reason: Stop) -> None:
-        threading.Thread(target=self._end, args=(name, reason), daemon=True).start()
+    def _end_soon(self, name: str, reason: Stop, process: subprocess.Popen[bytes]) -> None:
+        ending = threading.Thread(target=self._end, args=(name, reason, process), daemon=True)
+        ending.start()
 
-    def _end(self, name: str, reason: Stop) -> None:
-        """Ends a container: asked first for a stop, killed at once for anything else."""
+    def _end(self, name: str, reason: Stop, process: subprocess.Popen[bytes]) -> None:
+        """Ends a container: asked first for a stop, killed at once for anything else.
+
+        Again and again, because the daemon may not have started the container yet.
+        """
+        words = ["kill"]
         if reason is Stop.REQUESTED:
-            self._docker("stop", "--time", str(int(STOP_GRACE)), name)
-        else:
-            self._docker("kill", name)
+            words = ["stop", "--time", str(int(STOP_GRACE))]
+        while process.poll() is None:
+            with contextlib.suppress(subprocess.TimeoutExpired, OSError):
+                self._docker(*words, name)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(_END_AGAIN_AFTER)
 
     def _outgrew_memory(self, name: str) -> bool:
         state = self._docker("inspect", "--format", "{{.State.OOMKilled}}", name)

@@ -1,4 +1,7 @@
-"""A `poll_oneoff` that a stop can interrupt: wasmtime's own sleeps to the end of its time.
+"""Two functions of WASI that wasmtime has otherwise than a real node needs.
+
+Its `poll_oneoff` sleeps to the end of its time, whatever happens; this one ends with a stop. Its
+`proc_exit` refuses codes above 125; this one takes all.
 
 https://github.com/WebAssembly/WASI/blob/wasi-0.1/preview1/docs.md#poll_oneoff
 """
@@ -13,6 +16,7 @@ from typing import Any
 
 import wasmtime
 
+_MODULE = "wasi_snapshot_preview1"
 _SUBSCRIPTION, _EVENT = 48, 32
 _CLOCK = 0
 _ABSOLUTE = 1
@@ -20,8 +24,16 @@ _REALTIME = 0
 _SUCCESS, _INVALID = 0, 28
 
 
-def define_poll(linker: wasmtime.Linker, stopping: Callable[[], threading.Event]) -> None:
-    """Replaces `poll_oneoff`; `stopping` gives the event that ends a wait early.
+class Exited(Exception):
+    """The module called `proc_exit`."""
+
+    def __init__(self, code: int) -> None:
+        super().__init__(f"exit {code}")
+        self.code = code
+
+
+def define_wasi(linker: wasmtime.Linker, stopping: Callable[[], threading.Event]) -> None:
+    """WASI preview 1 for a linker; `stopping` gives the event that ends a wait early.
 
     File descriptors are always ready: a task has only files and its output.
     """
@@ -51,10 +63,15 @@ def define_poll(linker: wasmtime.Linker, stopping: Callable[[], threading.Event]
         memory.write(caller, struct.pack("<I", len(due)), stored)
         return _SUCCESS
 
+    def exit_(code: int) -> None:
+        raise Exited(code & 0xFFFFFFFF)
+
+    linker.define_wasi()
     i32 = wasmtime.ValType.i32
     kind = wasmtime.FuncType([i32(), i32(), i32(), i32()], [i32()])
     linker.allow_shadowing = True
-    linker.define_func("wasi_snapshot_preview1", "poll_oneoff", kind, poll, access_caller=True)
+    linker.define_func(_MODULE, "poll_oneoff", kind, poll, access_caller=True)
+    linker.define_func(_MODULE, "proc_exit", wasmtime.FuncType([i32()], []), exit_)
 
 
 def _seconds(subscription: bytes) -> float:

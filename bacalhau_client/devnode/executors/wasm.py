@@ -18,7 +18,7 @@ import wasmtime
 from ..logs import STDERR, STDOUT
 from ..states import Json, mapping, sequence
 from . import Mount, Stop, TaskFailed, TaskRun
-from .wasi import define_poll
+from .wasi import Exited, define_wasi
 from .wasmfile import BadModule, ModuleNames, read_names
 
 RETURNED = -1
@@ -123,9 +123,8 @@ class WasmExecutor:
         config.parallel_compilation = False
         engine = wasmtime.Engine(config)
         linker = wasmtime.Linker(engine)
-        linker.define_wasi()
         slot = _Slot(engine=engine, linker=linker)
-        define_poll(linker, lambda: slot.stopping)
+        define_wasi(linker, lambda: slot.stopping)
         return slot
 
     def _load(
@@ -180,8 +179,8 @@ class WasmExecutor:
             if not isinstance(function, wasmtime.Func):
                 raise TaskFailed(f"unable to find the entrypoint '{entrypoint}' in the WASM module")
             function(store)
-        except wasmtime.ExitTrap as exit_:
-            return int(exit_.code)
+        except Exited as exited:
+            return exited.code
         except wasmtime.Trap as trap:
             raise _failure(trap, names, run) from trap
         except wasmtime.WasmtimeError as error:

@@ -104,6 +104,11 @@ class Api:
         """Stops a job."""
         return self.call("DELETE", f"orchestrator/jobs/{job}", params={"reason": "test"})
 
+    def idle(self) -> bool:
+        """Whether no task runs on the first compute node."""
+        node = self.call("GET", "orchestrator/nodes").json()["Nodes"][0]
+        return node["Info"]["ComputeNodeInfo"]["RunningExecutions"] == 0
+
     @staticmethod
     def wait(condition: Callable[[], bool], what: str) -> None:
         """Returns when a condition holds; fails after a while."""
