@@ -16,6 +16,7 @@ import structlog
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
+from orchestrator import metrics
 from orchestrator.domain.clock import DAY, HOUR, SECOND, Clock, to_rfc3339
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.failpoints import reach
@@ -135,6 +136,7 @@ class Callbacks(Service):
             return
         reach("callback.delivered")
         self._outbox.delivered(callback)
+        metrics.callbacks.labels("delivered").inc()
         _log.info("callback delivered", **fields)
 
     def _post(self, callback: Pending) -> None:
@@ -156,6 +158,7 @@ class Callbacks(Service):
         if error.final or next_at > callback.created_at + _GIVE_UP:
             next_at = None
         self._outbox.failed(callback, str(error)[:1000], next_at)
+        metrics.callbacks.labels("given_up" if next_at is None else "failed").inc()
         if next_at is None:
             _log.error("callback given up", error=str(error), tries=callback.tries + 1, **fields)
         else:

@@ -8,10 +8,11 @@ from typing import Any, ClassVar
 
 import structlog
 
+from orchestrator import metrics
 from orchestrator.domain.clock import Clock, to_rfc3339
 from orchestrator.domain.retry import GiveUp, after_failure
 from orchestrator.domain.signals import Signals, Topic
-from orchestrator.domain.states import AttemptState, RunState
+from orchestrator.domain.states import ENDED, AttemptState, RunState
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.services.loop import Service
 from orchestrator.store.endings import Endings, Settlement, Unsettled
@@ -61,6 +62,7 @@ class Completer(Service):
             self._endings.settle(settlements)
             for settlement in settlements:
                 _report(settlement)
+                _count(settlement, definitions[settlement.unsettled.run.definition].kind)
         self._endings.finish_deletions()
         return None
 
@@ -136,6 +138,14 @@ def _callbacks(
         )
         for t in targets
     ]
+
+
+def _count(settlement: Settlement, kind: str) -> None:
+    attempt = settlement.unsettled.attempt
+    if attempt is not None:
+        metrics.attempts_ended.labels(attempt.state).inc()
+    if settlement.state in ENDED:
+        metrics.runs_ended.labels(kind, settlement.state).inc()
 
 
 def _report(settlement: Settlement) -> None:

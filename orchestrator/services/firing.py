@@ -9,8 +9,9 @@ import structlog
 
 from connectors.abc import Schedule, TimeConnector
 from connectors.times import jitter_offset, key
+from orchestrator import metrics
 from orchestrator.domain.catchup import due_times
-from orchestrator.domain.clock import Clock
+from orchestrator.domain.clock import SECOND, Clock
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.failpoints import reach
 from orchestrator.services.definitions import Definition, Definitions
@@ -56,14 +57,23 @@ class FiringService(Service):
             definitions = self._definitions.get_many([p.definition for p in due])
             # While the store commits one part, the next is planned.
             parts = [
-                self._intake.submit(
-                    [self._plan(p, definitions[p.definition], now) for p in due[i : i + _PART]]
-                )
+                (self._intake.submit(batches), batches)
                 for i in range(0, len(due), _PART)
+                for batches in [
+                    [self._plan(p, definitions[p.definition], now) for p in due[i : i + _PART]]
+                ]
             ]
-            created = sum(part.result() for part in parts)
+            created = sum(self._count(part.result(), batches) for part, batches in parts)
             _log.debug("fired", runs=created)
         return None
+
+    def _count(self, created: int, batches: Sequence[PlannedBatch]) -> int:
+        metrics.firings.inc(created)
+        now = self._clock.now()
+        for batch in batches:
+            if batch.firings and batch.partition.wake_at is not None:
+                metrics.firing_lag.observe(max(0, now - batch.partition.wake_at) / SECOND)
+        return created
 
     def _plan(self, partition: DuePartition, definition: Definition, now: int) -> PlannedBatch:
         schedule = self._schedules.get(partition.definition)

@@ -23,6 +23,7 @@ from bacalhau_client import (
     ServerFault,
     Unavailable,
 )
+from orchestrator import metrics
 from orchestrator.domain import names
 from orchestrator.domain.states import AttemptState
 from orchestrator.failpoints import reach
@@ -77,7 +78,8 @@ class Sender:
                     return self._adopt(sending, job)
             body = self._seal.open(flight.body or b"")
             reach("send.before")
-            result = self._cluster.client.jobs.put_job_bytes(body)
+            with metrics.submit_seconds.time():
+                result = self._cluster.client.jobs.put_job_bytes(body)
             reach("send.after")
             self._cluster.answered(wrote=True)
             return self._accepted(sending, result.job_id)

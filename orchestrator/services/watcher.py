@@ -19,6 +19,7 @@ from typing import ClassVar
 import structlog
 
 from bacalhau_client import BacalhauError, JobInfo, NotFound
+from orchestrator import metrics
 from orchestrator.domain.clock import SECOND, Clock
 from orchestrator.domain.limits import TokenBucket
 from orchestrator.domain.outcome import Outcome, Verdict, judge
@@ -154,6 +155,7 @@ class Watcher(Service):
         """Ask once. Returns whether to ask again."""
         flight = watch.flight
         reach("watch.before")
+        metrics.polls.inc()
         try:
             info = self._cluster.client.jobs.get(
                 flight.job_id or flight.job_name,

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import InterfaceError, OperationalError
 
+from orchestrator import metrics
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.failpoints import reach
 from orchestrator.store.errors import Unavailable
@@ -104,8 +105,9 @@ class Writer:
     def _commit(self, batch: list[_Item]) -> None:
         results: list[tuple[_Item, Any, Exception | None]] = []
         topics: set[Topic] = set()
+        metrics.commit_operations.inc(len(batch))
         try:
-            with self._engine.begin() as conn:
+            with metrics.commit_seconds.time(), self._engine.begin() as conn:
                 for item in batch:
                     tx = Tx(conn)
                     result, error = self._carry_out(tx, item, alone=len(batch) == 1)

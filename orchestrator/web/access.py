@@ -8,11 +8,13 @@ import structlog
 from starlette.datastructures import MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from orchestrator import metrics
 from orchestrator.web.accesslog import clean, combined
 from orchestrator.web.deps import Deps
 from orchestrator.web.problems import answer, translate
 
 _log = structlog.get_logger(__name__)
+_METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "OPTIONS"})
 _HEADERS = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
@@ -61,6 +63,9 @@ class Access:
 
     def _write(self, scope: Scope, status: int, size: int, seconds: float) -> None:
         method, path = scope["method"], clean(scope["path"])
+        known = method if method in _METHODS else "other"
+        metrics.http_requests.labels(known, str(status)).inc()
+        metrics.http_seconds.observe(seconds)
         milliseconds = round(seconds * 1000, 1)
         _log.debug("request", method=method, path=path, status=status, ms=milliseconds, bytes=size)
         if self._file is not None:

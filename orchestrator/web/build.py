@@ -8,6 +8,7 @@ import orchestrator
 from orchestrator.web import problems
 from orchestrator.web.access import Access
 from orchestrator.web.deps import Deps
+from orchestrator.web.gauges import Gauges
 from orchestrator.web.guard import Guard
 from orchestrator.web.routes import backup, dead, health, logs, runs, system, tokens, triggers
 
@@ -36,6 +37,7 @@ def build(deps: Deps) -> FastAPI:
         redirect_slashes=False,
     )
     app.state.deps = deps
+    app.state.gauges = Gauges(deps)
     backup.remove_stale(deps.data_dir)
     problems.install(app)
     for router in _ROUTERS:

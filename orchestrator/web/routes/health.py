@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse
+from prometheus_client import CONTENT_TYPE_LATEST
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
 
+from orchestrator import metrics
 from orchestrator.store.errors import StoreError
 from orchestrator.web.routes._common import STRICT, D, reply
 
@@ -34,3 +37,10 @@ def readyz(d: D) -> JSONResponse:
         "cluster": d.cluster.status.state,
     }
     return reply(body, 200 if ready else 503)
+
+
+@router.get("/metrics", dependencies=STRICT, response_class=Response)
+def prometheus(request: Request) -> Response:
+    """Prometheus' text format."""
+    text = metrics.exposition() + request.app.state.gauges.exposition()
+    return Response(text, media_type=CONTENT_TYPE_LATEST)
