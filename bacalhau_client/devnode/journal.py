@@ -77,6 +77,10 @@ class Journal:
         self._statements.append(store.put_version(job, body))
         self.changed(job)
 
+    def leave_version(self, job: Job) -> None:
+        """Keeps the state of a version that another one is about to follow."""
+        self._statements.append(store.put_state(job))
+
     def detail(self, job: Job) -> Detail:
         """The job's spec, executions and history, read from the store where it must be."""
         held = self._details.get(job.id)
@@ -148,9 +152,11 @@ class Journal:
             self._store.submit(statements)
             return
         loop = asyncio.get_running_loop()
-        self._store.submit(
-            statements, lambda error: loop.call_soon_threadsafe(_resolve, done, error)
-        )
+
+        def committed(error: Exception | None) -> None:
+            loop.call_soon_threadsafe(_resolve, done, error)
+
+        self._store.submit(statements, committed)
 
     def _forget(self) -> None:
         """Drops the details of jobs that ended long ago."""

@@ -113,6 +113,7 @@ class Scheduler:
         running = [execution for execution in detail.executions if not execution.terminal]
         self._cancel(job, running, states.STOPPED_BY_UPDATE)
         body = self._body(job.id, spec)
+        self._journal.leave_version(job)
         job.version += 1
         job.digest, job.labels, job.size = fingerprint, spec["Labels"], len(body.encode())
         job.move(states.PENDING)

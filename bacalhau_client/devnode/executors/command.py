@@ -10,6 +10,7 @@ import contextlib
 import os
 import selectors
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -35,6 +36,9 @@ class CommandExecutor:
 
     def __init__(self, images: Mapping[str, str]) -> None:
         self._images = images
+        # Lets the kernel kill a command whose dev node was killed without a chance to do so.
+        guard = shutil.which("setpriv") if sys.platform.startswith("linux") else None
+        self._guard = [guard, "--pdeathsig", "KILL"] if guard else []
 
     def check(self, task: Json) -> None:
         """Raises TaskFailed where no command stands for the image."""
@@ -59,7 +63,7 @@ class CommandExecutor:
         }
         try:
             process = subprocess.Popen(  # noqa: S603 - running commands is what this is for
-                argv,
+                [*self._guard, *argv],
                 cwd=str(parameters.get("WorkingDirectory") or run.directory),
                 env=environment,
                 stdin=subprocess.DEVNULL,

@@ -150,3 +150,36 @@ def test_signals_end_it_cleanly(tmp_path: Path, number: signal.Signals) -> None:
     job = process.api.submit("long", shell_task("sleep 60"))
     process.api.until(job, {"Running"})
     assert process.end(number) == 0
+
+
+def test_each_version_keeps_its_last_state(api: Api) -> None:
+    """A version that has just ended is shown as it ended, though the next one came at once."""
+    for number in range(5):
+        api.run("job", wasm_task(wasm_source("nop")), Labels={"number": str(number)})
+    versions = api.call("GET", "orchestrator/jobs/job/versions").json()["Items"]
+    assert [version["State"]["StateType"] for version in versions] == ["Completed"] * 5
+
+
+def test_old_jobs_are_read_from_the_store(
+    make_node: MakeNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job shows the same whether it is still held in memory or not."""
+    monkeypatch.setattr("bacalhau_client.devnode.journal._RECENT_JOBS", 1)
+    _, api = make_node()
+    first = api.run("first", wasm_task(wasm_source("unreachable")))
+    for number in range(3):
+        api.run(f"later-{number}", wasm_task(wasm_source("nop")))
+    assert api.get("first") == first
+    assert "no changes" in api.put("first", wasm_task(wasm_source("unreachable"))).text
+
+
+def test_commands_die_with_a_killed_node(tmp_path: Path) -> None:
+    """After kill -9 no command goes on that the node does not know of."""
+    process = Process(tmp_path / "node")
+    mark = tmp_path / "pid"
+    script = f"echo $$ > {mark}.new; mv {mark}.new {mark}; while :; do sleep 0.1; done"
+    process.api.submit("orphan", shell_task(script))
+    process.api.wait(mark.exists, "the task runs")
+    process.end(signal.SIGKILL)
+    stat = Path(f"/proc/{mark.read_text().strip()}/stat")
+    Api.wait(lambda: not stat.exists() or stat.read_text().split()[2] == "Z", "it is gone")
