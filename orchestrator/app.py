@@ -15,7 +15,8 @@ from orchestrator.config import Config
 from orchestrator.domain.clock import SECOND, Clock, SystemClock
 from orchestrator.domain.signals import Signals
 from orchestrator.operations.audit import Auditor
-from orchestrator.operations.registration import Checker, Registrar, known_paths
+from orchestrator.operations.checking import known_paths
+from orchestrator.operations.registration import Checker, Registrar
 from orchestrator.operations.timing import Timing
 from orchestrator.services.callbacks import Callbacks, callback_key
 from orchestrator.services.canceller import Canceller

@@ -1,0 +1,107 @@
+"""Checks trigger files against the connectors that are installed. Needs no store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import specs
+from connectors.abc import SettingsError, TimeConnector
+from connectors.registry import Registry, UnknownConnectorError
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckedFile:
+    """A trigger file without a fault. `job` is whole: the modules it names are read in."""
+
+    file: specs.TriggerFile
+    job: Mapping[str, Any]
+    connector: TimeConnector
+
+    def stated(self) -> dict[str, Any]:
+        """The trigger as the API shows it back: what `apply` sends and `diff` compares."""
+        return {
+            "apiVersion": specs.API_VERSION,
+            "kind": self.file.kind,
+            "name": self.file.name,
+            **self.file.settings,
+            **specs.policies_to_json(self.file.policies),
+            "job": self.job,
+        }
+
+
+def settings_of(registry: Registry, kind: str) -> list[str] | None:
+    """The names of a connector's settings; None where there is no such connector."""
+    try:
+        return list(registry.get(kind).settings_model.model_fields)
+    except UnknownConnectorError:
+        return None
+
+
+def known_paths(registry: Registry, kind: str) -> specs.KnownPaths:
+    """What `${{ }}` may name in a job of this kind."""
+    return specs.BASE_PATHS.extended(outside=tuple(registry.get(kind).value_paths))
+
+
+class FileChecker:
+    """Reads and checks trigger files."""
+
+    def __init__(self, registry: Registry, *, max_spec_bytes: int = specs.MAX_SPEC) -> None:
+        self._registry = registry
+        self._max_spec_bytes = max_spec_bytes
+
+    def parse(self, document: specs.Document) -> specs.TriggerFile:
+        """Read a trigger file. Raises SpecError."""
+        return specs.parse_trigger(
+            document,
+            settings=lambda kind: settings_of(self._registry, kind),
+            kinds=self._registry.kinds,
+            default_job=specs.default_job,
+        )
+
+    def wrap(
+        self, document: specs.Document, *, kind: str, name: str, values: Mapping[str, Any]
+    ) -> specs.TriggerFile:
+        """Make a trigger of a plain Bacalhau job. Raises SpecError."""
+        return specs.wrap_job(
+            document,
+            kind=kind,
+            name=name,
+            values=values,
+            settings=lambda kind: settings_of(self._registry, kind),
+            kinds=self._registry.kinds,
+        )
+
+    def check_file(self, file: specs.TriggerFile, *, base_dir: Path | None) -> CheckedFile:
+        """Check everything. Raises SpecError with all problems."""
+        problems: list[specs.Problem] = []
+        connector = self._registry.get(file.kind)
+        if not isinstance(connector, TimeConnector):
+            raise TypeError(f"connector {file.kind} has no due times")
+        try:
+            connector.schedule(file.settings)
+        except SettingsError as error:
+            problems += [
+                file.document.problem(_path(p.path), p.message, p.remedy) for p in error.problems
+            ]
+        job: Mapping[str, Any] = {}
+        try:
+            job = specs.prepare(
+                file,
+                base_dir=base_dir,
+                known=known_paths(self._registry, file.kind),
+                max_bytes=self._max_spec_bytes,
+            )
+        except specs.SpecError as error:
+            problems += error.problems
+        if problems:
+            raise specs.SpecError(problems)
+        return CheckedFile(file=file, job=job, connector=connector)
+
+
+def _path(text: str) -> tuple[str | int, ...]:
+    """`at[3]` as the path of a problem."""
+    parts = filter(None, text.replace("]", "").replace("[", ".").split("."))
+    return tuple(int(part) if part.isdecimal() else part for part in parts)
