@@ -78,7 +78,7 @@ class Dispatcher(Service):
         self._send_again(now)
         if self._flights.next_ready() is not None:
             self._flights.wake_delayed(now)
-        claimed = self._claim(now)
+        claimed = self._claim()
         if claimed:
             return now
         return self._next(now)
@@ -98,7 +98,7 @@ class Dispatcher(Service):
 
     # -- claiming ---------------------------------------------------------------------------
 
-    def _claim(self, now: int) -> bool:
+    def _claim(self) -> bool:
         """Claim one batch. Returns whether there may be more at once."""
         with self._state:
             backlog = len(self._sending)
@@ -109,7 +109,7 @@ class Dispatcher(Service):
         room = min(room, self._max_in_flight - self._flights.in_flight())
         if room <= 0:
             return False
-        runs = self._flights.ready(now, room)
+        runs = self._flights.ready(room)
         claims = [claim for run in runs if (claim := self._render(run)) is not None]
         if not claims:
             return bool(runs)

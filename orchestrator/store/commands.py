@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, select, update
+from sqlalchemy import ColumnElement, case, func, or_, select, update
 
 from orchestrator.domain.clock import to_rfc3339
 from orchestrator.domain.overlap import capacity
@@ -16,8 +16,8 @@ from orchestrator.store import schema, trail
 from orchestrator.store.database import Database
 from orchestrator.store.errors import Conflict, Missing
 from orchestrator.store.intake import Admittance, new_run
-from orchestrator.store.lines import move_done, promote
-from orchestrator.store.schema import runs, triggers
+from orchestrator.store.lines import hold, move_done, promote
+from orchestrator.store.schema import attempts, runs, triggers
 from orchestrator.store.values import Trigger
 from orchestrator.store.writer import Tx
 
@@ -53,6 +53,7 @@ class Commands:
 
         def operation(tx: Tx) -> str:
             now = self._db.clock.now()
+            hold(tx.conn, [(trigger.uid, partition)])
             row = self._row(trigger, partition, key, now, now, Origin.MANUAL, how.priority)
             if not self._db.dialect.insert_ignore(tx.conn, runs, [row]):
                 raise Conflict(f"trigger {trigger.name!r} has a run with the key {key!r} already")
@@ -108,6 +109,7 @@ class Commands:
 
         def operation(tx: Tx) -> Backfilled:
             now = self._db.clock.now()
+            hold(tx.conn, [(trigger.uid, partition)])
             priority = how.priority + _BACKFILL_PRIORITY
             created = revived = 0
             for start in range(0, len(gaps), _CHUNK):
@@ -190,7 +192,10 @@ class Commands:
             if state in IN_FLIGHT:
                 raise Conflict(f"run {run_id} is {state}: cancel it first")
             if not self._reopen(tx, (runs.c.id == run_id) & (runs.c.reason != "split")):
-                raise Conflict(f"run {run_id} was split or has moved: retry the runs it became")
+                raise Conflict(
+                    f"run {run_id} cannot be retried: it waits in line behind earlier runs, or was "
+                    "split (then retry the runs it became)"
+                )
             trail.write(tx, actor, "retry", run_id, {}, self._db.clock.now())
 
         self._db.write(operation, "retry")
@@ -212,14 +217,31 @@ class Commands:
         return self._db.write(operation, "redrive")
 
     def _reopen(self, tx: Tx, condition: ColumnElement[bool]) -> int:
-        """Make runs pending and ready again. They were admitted once: no line is before them."""
+        """Make runs pending and ready again. They were admitted once: no line is before them.
+
+        A task that may go on where nobody sees it is waited for, as before any other attempt.
+        """
         now = self._db.clock.now()
+        held = (
+            select(func.max(attempts.c.hold_until))
+            .where(attempts.c.run_id == runs.c.id, attempts.c.hold_until > now)
+            .scalar_subquery()
+        )
+        values = _reopened(Queue.READY, now) | {
+            "queue": case((held.is_not(None), Queue.DELAYED), else_=Queue.READY),
+            "not_before": func.coalesce(held, now),
+        }
         touched = tx.conn.execute(
             update(runs)
-            .where(condition, runs.c.state.not_in([*IN_FLIGHT, RunState.SUCCEEDED]))
-            .values(**_reopened(Queue.READY, now))
+            .where(
+                condition,
+                runs.c.state.not_in([*IN_FLIGHT, RunState.SUCCEEDED]),
+                or_(runs.c.queue.is_(None), ~schema.is_in_line),
+            )
+            .values(**values)
             .returning(runs.c.trigger_uid, runs.c.partition)
         ).all()
+        hold(tx.conn, [(uid, partition) for uid, partition in touched])
         for uid, partition in set(touched):
             move_done(tx.conn, uid, partition)
         if touched:
@@ -243,6 +265,7 @@ class Commands:
                 .values(released=True)
                 .returning(runs.c.trigger_uid, runs.c.partition)
             ).all()
+            hold(tx.conn, [(uid, partition) for uid, partition in touched])
             for uid, partition in set(touched):
                 move_done(tx.conn, uid, partition)
             detail = {"note": note, "runs": list(run_ids)[:100], "count": len(touched)}

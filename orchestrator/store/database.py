@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, insert, select, update
-from sqlalchemy.exc import InterfaceError, OperationalError
+from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
 
 from orchestrator.domain import names
 from orchestrator.domain.clock import Clock, SystemClock
@@ -70,11 +70,21 @@ class Database:
         self.dialect = dialect_of(self.url)
         self._write_engine, self._read_engine = self.dialect.engines(self.url)
         try:
-            migrate.upgrade(self._write_engine)
+            migrate.upgrade(self._write_engine, self.dialect.lock_claims)
+        except StoreError:
+            self._dispose()
+            raise
         except (OperationalError, InterfaceError) as error:
+            self._dispose()
             raise Unavailable(f"the database cannot be opened: {error.orig}") from error
+        except DatabaseError as error:
+            self._dispose()
+            raise StoreError(
+                f"{self._write_engine.url.database} cannot be used as a store: {error.orig}. "
+                "Bring back a backup with `orch restore`, or choose another --data-dir"
+            ) from error
         self._writer = Writer(self._write_engine, self.signals, self.dialect.publish)
-        self.instance = self.write(_instance, "instance")
+        self.instance = self.write(self._instance, "instance")
         self._unsubscribe = self.dialect.subscribe(self.url, self.signals.raise_)
 
     @contextmanager
@@ -98,8 +108,19 @@ class Database:
         """Finish what was submitted and close. May be called twice."""
         self._writer.close()
         self._unsubscribe()
+        self._dispose()
+
+    def _dispose(self) -> None:
         self._read_engine.dispose()
         self._write_engine.dispose()
+
+    def _instance(self, tx: Tx) -> str:
+        # Several orchestrators may open an empty store at once: one name stands.
+        row = {"key": "instance", "value": names.new_instance()}
+        self.dialect.insert_ignore(tx.conn, schema.meta, [row])
+        return tx.conn.scalars(
+            select(schema.meta.c.value).where(schema.meta.c.key == "instance")
+        ).one()
 
     def meta(self, key: str) -> str | None:
         """What the store remembers under `key`."""
@@ -119,11 +140,3 @@ def set_meta(conn: Connection, key: str, value: str | None) -> None:
         conn.execute(table.delete().where(table.c.key == key))
     elif not conn.execute(update(table).where(table.c.key == key).values(value=value)).rowcount:
         conn.execute(insert(table).values(key=key, value=value))
-
-
-def _instance(tx: Tx) -> str:
-    name = get_meta(tx.conn, "instance")
-    if name is None:
-        name = names.new_instance()
-        set_meta(tx.conn, "instance", name)
-    return name

@@ -11,7 +11,7 @@ from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import ENDED, Queue, RunState, TriggerState
 from orchestrator.store import schema
 from orchestrator.store.database import Database
-from orchestrator.store.lines import move_done, promote
+from orchestrator.store.lines import hold, move_done, promote
 from orchestrator.store.outbox import Callback, put
 from orchestrator.store.rows import to_attempt, to_run
 from orchestrator.store.schema import attempts, runs, triggers
@@ -79,6 +79,8 @@ class Endings:
         now = self._db.clock.now()
         moved = 0
         touched: dict[tuple[str, str], Settlement] = {}
+        ending = [s.unsettled.run for s in settlements if s.state in ENDED]
+        hold(tx.conn, [(run.trigger_uid, run.partition) for run in ending])
         for settlement in settlements:
             run = settlement.unsettled.run
             changed = self._move(tx, settlement, now)
@@ -129,7 +131,7 @@ class Endings:
             )
             return tx.conn.execute(
                 update(triggers)
-                .where(triggers.c.state == TriggerState.DELETING, ~is_open)
+                .where(schema.is_deleting, ~is_open)
                 .values(state=TriggerState.DELETED, updated_at=self._db.clock.now())
             ).rowcount
 

@@ -97,12 +97,15 @@ class Flights:
 
     # -- claiming ---------------------------------------------------------------------------
 
-    def ready(self, now: int, limit: int) -> list[Run]:
-        """Runs that may start, in the order in which they should."""
+    def ready(self, limit: int) -> list[Run]:
+        """Runs that may start, in the order in which they should.
+
+        No clock is asked: what is ready stays so, also when the clock is set back.
+        """
         statement = (
             select(runs, triggers.c.name.label("trigger_name"))
             .join(triggers, triggers.c.uid == runs.c.trigger_uid)
-            .where(schema.is_ready, runs.c.not_before <= now, runs.c.cancel.is_(None))
+            .where(schema.is_ready, runs.c.cancel.is_(None))
             .order_by(runs.c.priority.desc(), runs.c.not_before)
             .limit(limit)
         )
@@ -274,13 +277,18 @@ class Flights:
             return [to_flight(row) for row in conn.execute(statement).mappings()]
 
     def shift_waits(self, step: int, now: int) -> None:
-        """The clock was set back: let retries and deadlines of attempts move with it."""
+        """The clock was set back: let retries, rates and deadlines move with it."""
 
         def operation(tx: Tx) -> None:
             tx.conn.execute(
                 update(runs)
-                .where(schema.is_delayed, runs.c.attempts > 0, runs.c.not_before > now)
+                .where(schema.is_delayed, runs.c.not_before > now)
                 .values(not_before=runs.c.not_before + step)
+            )
+            tx.conn.execute(
+                update(triggers)
+                .where(triggers.c.rate_next > now)
+                .values(rate_next=triggers.c.rate_next + step)
             )
             for column in (attempts.c.deadline_at, attempts.c.hold_until):
                 tx.conn.execute(
@@ -413,11 +421,13 @@ class Flights:
         return list(found.values())
 
     def next_deadline(self) -> int | None:
-        """When the next attempt's time is over."""
+        """When the time of this orchestrator's next attempt is over."""
         with self._db.read() as conn:
             return conn.scalar(
                 select(attempts.c.deadline_at)
+                .join(runs, runs.c.id == attempts.c.run_id)
                 .where(
+                    runs.c.owner == self.owner,
                     attempts.c.deadline_at.is_not(None),
                     attempts.c.ended_at.is_(None),
                     attempts.c.stopped_at.is_(None),

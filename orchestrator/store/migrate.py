@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from orchestrator.store.errors import StoreError
+
+_turn = threading.Lock()
 
 
 def _config() -> Config:
@@ -19,8 +23,17 @@ def _config() -> Config:
     return config
 
 
-def upgrade(engine: Engine) -> None:
-    """Bring the schema to this version's. A newer one is refused: its rows may mean more."""
+def upgrade(engine: Engine, lock: Callable[[Connection], None] = lambda _: None) -> None:
+    """Bring the schema to this version's. A newer one is refused: its rows may mean more.
+
+    `lock` lets one orchestrator at a time go on, until the transaction ends. Within a process
+    Alembic's own context is global, so that threads take turns as well.
+    """
+    with _turn:
+        _upgrade(engine, lock)
+
+
+def _upgrade(engine: Engine, lock: Callable[[Connection], None]) -> None:
     config = _config()
     script = ScriptDirectory.from_config(config)
     with engine.connect() as conn:
@@ -34,5 +47,6 @@ def upgrade(engine: Engine) -> None:
             "a backup made by this version"
         )
     with engine.begin() as conn:
+        lock(conn)
         config.attributes["connection"] = conn
         command.upgrade(config, "head")

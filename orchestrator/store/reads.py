@@ -293,7 +293,13 @@ class Reads:
     def _uids(self, name: str) -> list[str]:
         """The trigger of this name, deleted ones of the same name included."""
         with self._db.read() as conn:
-            found = list(conn.scalars(select(triggers.c.uid).where(triggers.c.name == name)))
+            found = [
+                uid
+                for condition in (~schema.is_deleted, schema.is_deleted)
+                for uid in conn.scalars(
+                    select(triggers.c.uid).where(triggers.c.name == name, condition)
+                )
+            ]
         if not found:
             raise Missing(f"there is no trigger {name!r}")
         return found

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
     literal_column,
     text,
 )
@@ -88,6 +89,7 @@ triggers = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
     Index("uq_triggers_name", "name", unique=True, **_where("state <> 'deleted'")),
+    Index("ix_triggers_deleted", "name", **_where("state = 'deleted'")),
     Index("ix_triggers_deleting", "uid", **_where("state = 'deleting'")),
 )
 
@@ -156,6 +158,9 @@ runs = Table(
     Index("ix_runs_trigger_due", "trigger_uid", "due_at", "id"),
     Index("ix_runs_open", "trigger_uid", "partition", "ordinal", **_where("ended_at IS NULL")),
     Index("ix_runs_ready", text("priority DESC"), "not_before", **_where("queue = 'ready'")),
+    Index(
+        "ix_runs_line", "trigger_uid", "partition", "due_at", "ordinal", **_where("queue = 'line'")
+    ),
     Index("ix_runs_delayed", "not_before", **_where("queue = 'delayed'")),
     Index("ix_runs_flight", "owner", **_where("state IN ('submitting', 'running')")),
     Index("ix_runs_cancel", "id", **_where("cancel IS NOT NULL AND ended_at IS NULL")),
@@ -219,7 +224,7 @@ outbox = Table(
     Column("tries", Integer, nullable=False, server_default="0"),
     Column("done_at", BigInteger),
     Column("error", Text, nullable=False, server_default=""),
-    UniqueConstraint("run_id", "event", "target"),
+    Index("ix_outbox_run", "run_id"),
     Index("ix_outbox_next", "next_at", **_where("done_at IS NULL")),
 )
 
@@ -249,7 +254,11 @@ tokens = Table(
 # parameter will equal the constant in an index's WHERE, and would scan the table.
 is_ready = runs.c.queue == literal_column("'ready'")
 is_delayed = runs.c.queue == literal_column("'delayed'")
+is_in_line = runs.c.queue == literal_column("'line'")
 is_dead = runs.c.state == literal_column("'dead'")
 in_flight = runs.c.state.in_([literal_column("'submitting'"), literal_column("'running'")])
 wants_cancel = runs.c.cancel.is_not(None) & runs.c.ended_at.is_(None)
-is_unsettled = attempts.c.ended_at.is_not(None) & ~attempts.c.settled
+# SQLAlchemy writes `~column` as `= 0` on SQLite, which is not the term of the index.
+is_unsettled = and_(attempts.c.ended_at.is_not(None), text("NOT attempts.settled"))
+is_deleted = triggers.c.state == literal_column("'deleted'")
+is_deleting = triggers.c.state == literal_column("'deleting'")

@@ -44,8 +44,8 @@ def upgrade() -> None:
         sa.Column("done_at", sa.BigInteger(), nullable=True),
         sa.Column("error", sa.Text(), server_default="", nullable=False),
         sa.PrimaryKeyConstraint("id", name=op.f("pk_outbox")),
-        sa.UniqueConstraint("run_id", "event", "target", name=op.f("uq_outbox_run_id")),
     )
+    op.create_index("ix_outbox_run", "outbox", ["run_id"], unique=False)
     op.create_index(
         "ix_outbox_next",
         "outbox",
@@ -129,6 +129,14 @@ def upgrade() -> None:
         postgresql_where=sa.text("state IN ('submitting', 'running')"),
     )
     op.create_index(
+        "ix_runs_line",
+        "runs",
+        ["trigger_uid", "partition", "due_at", "ordinal"],
+        unique=False,
+        sqlite_where=sa.text("queue = 'line'"),
+        postgresql_where=sa.text("queue = 'line'"),
+    )
+    op.create_index(
         "ix_runs_open",
         "runs",
         ["trigger_uid", "partition", "ordinal"],
@@ -176,6 +184,14 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_triggers")),
+    )
+    op.create_index(
+        "ix_triggers_deleted",
+        "triggers",
+        ["name"],
+        unique=False,
+        sqlite_where=sa.text("state = 'deleted'"),
+        postgresql_where=sa.text("state = 'deleted'"),
     )
     op.create_index(
         "ix_triggers_deleting",

@@ -1,0 +1,40 @@
+"""One test body for both databases: every test that takes `ledger` or `store_url` runs twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support.clocks import FakeClock
+from tests.support.ledger import Ledger
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of an empty store."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_url")
+    return f"sqlite:///{tmp_path / 'orch.db'}"
+
+
+@pytest.fixture
+def open_ledger(store_url: str) -> Iterator[Callable[..., Ledger]]:
+    """Open another orchestrator's view of the store, with its own clock if it brings one."""
+    clock = FakeClock()
+    opened: list[Ledger] = []
+
+    def open_one(owner: str = "me") -> Ledger:
+        opened.append(Ledger(store_url, clock, owner))
+        return opened[-1]
+
+    yield open_one
+    for ledger in opened:
+        ledger.close()
+
+
+@pytest.fixture
+def ledger(open_ledger: Callable[..., Ledger]) -> Ledger:
+    """An open store."""
+    return open_ledger()
