@@ -56,7 +56,7 @@ class Origin(StrEnum):
 class TriggerState(StrEnum):
     """Whether a trigger makes new firings."""
 
-    ACTIVE = "active"
-    PAUSED = "paused"
+    ACTIVE = "active"  # makes firings
+    PAUSED = "paused"  # makes none until it is resumed; runs that exist go on
     DELETING = "deleting"  # makes no firings; goes when its last open run has ended
     DELETED = "deleted"  # kept for its ledger; the name is free again
