@@ -1,0 +1,102 @@
+"""Trigger files from the command line: found, read, checked."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import specs
+from connectors.registry import Registry
+from orchestrator.cli.errors import CliError, usage
+from orchestrator.operations.checking import CheckedFile, FileChecker
+
+SUFFIXES = (".yaml", ".yml", ".json")
+STDIN = Path("-")
+_SHOWN = 100  # problems
+
+
+@dataclass(frozen=True, kw_only=True)
+class Source:
+    """A file's text, its name in messages, and where what it names locally is looked for."""
+
+    name: str
+    data: bytes
+    directory: Path
+
+
+def find(paths: Sequence[Path]) -> Iterator[Path]:
+    """The files that the arguments mean. Hidden files in directories are left out."""
+    for path in paths:
+        if path == STDIN or not path.is_dir():
+            yield path
+            continue
+        found = False
+        for folder, folders, names in os.walk(path, onerror=_raise):
+            folders[:] = sorted(f for f in folders if not f.startswith("."))
+            for name in sorted(names):
+                if name.endswith(SUFFIXES) and not name.startswith("."):
+                    found = True
+                    yield Path(folder) / name
+        if not found:
+            raise CliError(f"{path} holds no {', '.join(SUFFIXES)} file: name another directory")
+
+
+def _raise(error: OSError) -> None:
+    raise CliError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
+
+
+def read(path: Path) -> Source:
+    """Read a file, or standard input for `-`. Raises CliError."""
+    if path == STDIN:
+        if sys.stdin.isatty():
+            raise usage("-f - reads standard input, and that is a terminal: name a file")
+        data = sys.stdin.buffer.read(specs.MAX_TEXT + 1)
+        return Source(name="standard input", data=data, directory=Path.cwd())
+    try:
+        if path.exists() and not path.is_file():
+            what = "a directory" if path.is_dir() else "not a regular file"
+            raise CliError(f"{path} is {what}: name a {', '.join(SUFFIXES)} file")
+        with path.open("rb") as file:
+            return Source(name=str(path), data=file.read(specs.MAX_TEXT + 1), directory=path.parent)
+    except (OSError, ValueError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "not a path"
+        raise CliError(f"{path}: {(reason or str(error)).lower()}") from error
+
+
+def load(source: Source) -> specs.Document:
+    """The document in a file. Raises SpecError."""
+    return specs.load(source.data, file=source.name)
+
+
+def check(checker: FileChecker, source: Source) -> CheckedFile:
+    """Check a trigger file. Raises SpecError."""
+    return checker.check_file(checker.parse(load(source)), base_dir=source.directory)
+
+
+def new_checker() -> FileChecker:
+    """A checker with the connectors that are installed here."""
+    return FileChecker(Registry.load())
+
+
+def problems_error(problems: Sequence[specs.Problem]) -> CliError:
+    """What is wrong with files, one line each."""
+    lines = [str(problem) for problem in problems[:_SHOWN]]
+    if len(problems) > _SHOWN:
+        lines.append(f"… and {len(problems) - _SHOWN:,} more")
+    if len(lines) > 1:
+        lines.insert(0, f"{len(problems):,} problems")
+    return CliError("\n".join(lines))
+
+
+def body_of(checked: CheckedFile) -> dict[str, object]:
+    """What is sent for a trigger: its file with local modules read in.
+
+    A job of the library is left to the orchestrator, which has it too.
+    """
+    body = checked.stated()
+    if checked.file.job_dir is not None:
+        del body["job"]
+    return body

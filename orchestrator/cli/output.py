@@ -1,0 +1,121 @@
+"""What commands print: JSON for programs, tables and short sentences for people."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+_WIDE = 10_000  # columns of a table that no terminal bounds
+
+
+def line(text: str = "") -> None:
+    """Write a line."""
+    sys.stdout.write(f"{text}\n")
+
+
+def as_json(data: Any) -> None:
+    """Write one JSON document."""
+    json.dump(data, sys.stdout, indent=2, ensure_ascii=False)
+    sys.stdout.write("\n")
+
+
+def coloured() -> bool:
+    """Whether colours are of use and wanted."""
+    return sys.stdout.isatty() and not os.environ.get("NO_COLOR")
+
+
+def clean(text: object, most: int = 2000) -> str:
+    """Text from outside on one line, without control characters that a terminal would obey."""
+    short = str(text)[:most]
+    return "".join(c if c.isprintable() else "�" if c not in "\r\n\t" else " " for c in short)
+
+
+def clock(text: str | None) -> str:
+    """An API time in the local zone: `2026-03-29 03:00:00`."""
+    if not text:
+        return "-"
+    there = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    here = there.astimezone()
+    shown = here.strftime("%Y-%m-%d %H:%M:%S")
+    # A time in the other half of the year: say so where the clocks differ.
+    odd = here.utcoffset() != datetime.now().astimezone().utcoffset()
+    return f"{shown} {here.strftime('%z')}" if odd else shown
+
+
+def zone() -> str:
+    """The local zone's short name, for headings."""
+    return datetime.now().astimezone().tzname() or "local"
+
+
+def table(
+    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
+) -> None:
+    """Write an aligned table: as wide as the terminal, or as it needs where there is none."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    bound = sys.stdout.isatty() or "COLUMNS" in os.environ
+    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    for column in columns:
+        shown.add_column(
+            column, overflow="fold", justify="right" if column in right else "left", no_wrap=False
+        )
+    for row in rows:
+        shown.add_row(*(Text(clean(cell), style=_style(cell)) for cell in row))
+    console = Console(
+        file=sys.stdout,
+        width=None if bound else _WIDE,
+        no_color=not coloured(),
+        force_terminal=coloured(),
+        highlight=False,
+        markup=False,
+        emoji=False,
+    )
+    with console.capture() as captured:
+        console.print(shown)
+    for text in captured.get().splitlines():
+        line(text.rstrip())
+
+
+_STYLES = {
+    "succeeded": "green",
+    "active": "green",
+    "ok": "green",
+    "dead": "red",
+    "failed": "red",
+    "running": "cyan",
+    "submitting": "cyan",
+    "paused": "yellow",
+    "away": "yellow",
+    "cancelled": "yellow",
+}
+
+
+def _style(cell: object) -> str:
+    return _STYLES.get(str(cell), "")
+
+
+def facts(pairs: Mapping[str, object]) -> None:
+    """Write names and values below each other; a value may have several lines."""
+    width = max(len(name) for name in pairs)
+    for name, value in pairs.items():
+        first, *rest = str(value).splitlines() or ["-"]
+        line(f"{name:<{width}}  {clean(first)}".rstrip())
+        for more in rest:
+            line(f"{'':<{width}}  {clean(more)}".rstrip())
+
+
+def more(page: Mapping[str, Any]) -> None:
+    """Tell people how to go on where a list has another page."""
+    if page.get("next"):
+        print(f"more: --cursor {page['next']}", file=sys.stderr)  # noqa: T201
+
+
+def count(number: int, thing: str) -> str:
+    """`1 run`, `2,000 runs`."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
