@@ -1,6 +1,6 @@
 """Draws `state-machine.svg`: the states of runs and attempts, and every way from one to another.
 
-    python docs/pictures/draw.py            writes the picture beside this file
+    python docs/generate.py            writes the picture with the reference
 
 The picture carries its own background and follows the reader's choice of dark or light.
 """
@@ -177,7 +177,3 @@ def _lines() -> Iterator[str]:
 def picture() -> str:
     """The picture as SVG."""
     return "\n".join(_lines()) + "\n"
-
-
-if __name__ == "__main__":
-    FILE.write_text(picture(), encoding="utf-8")

@@ -1,0 +1,60 @@
+"""The set-up that the documentation assumes: a dev node and an orchestrator, both running."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bacalhau_client.devnode import DevNode, DevNodeConfig
+from tests.support.inprocess import Orch
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """Where the commands of one page run."""
+
+    directory: Path
+    environment: dict[str, str]
+
+    def run(self, line: str, *, timeout: float = 90.0) -> tuple[int, str]:
+        """Run a command line as a person would; its exit code and everything it printed."""
+        done = subprocess.run(
+            ["bash", "-c", line],
+            cwd=self.directory,
+            env=self.environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            stdin=subprocess.DEVNULL,
+            timeout=timeout,
+            check=False,
+        )
+        return done.returncode, done.stdout.decode()
+
+
+@pytest.fixture
+def stage(tmp_path: Path) -> Iterator[Stage]:
+    """A fresh one for each page, so that a page says all that it needs."""
+    directory = tmp_path / "work"
+    directory.mkdir()
+    node = DevNode(DevNodeConfig(data_dir=tmp_path / "node", images={"alpine:3.20": "-"}))
+    node.start()
+    try:
+        with Orch.start(tmp_path / "orch", node.url) as orch:
+            binaries = Path(sys.executable).parent
+            environment = {
+                **{k: v for k, v in os.environ.items() if not k.startswith("ORCH_")},
+                "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+                "ORCH_URL": orch.app.server.url,
+                "NO_COLOR": "1",
+                "COLUMNS": "100",
+                "TZ": "UTC",
+            }
+            yield Stage(directory=directory, environment=environment)
+    finally:
+        node.stop()
