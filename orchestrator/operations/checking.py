@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import specs
-from connectors.abc import SettingsError, TimeConnector
+from connectors.abc import Schedule, SettingsError, TimeConnector
 from connectors.registry import Registry, UnknownConnectorError
+
+_KEEP_JOBS = 256
+_KEEP_CHARS = 64 * 1024  # of each
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,7 +24,9 @@ class CheckedFile:
 
     file: specs.TriggerFile
     job: Mapping[str, Any]
+    job_text: str  # the same as canonical JSON
     connector: TimeConnector
+    schedule: Schedule
 
     def stated(self) -> dict[str, Any]:
         """The trigger as the API shows it back: what `apply` sends and `diff` compares."""
@@ -51,6 +59,8 @@ class FileChecker:
     def __init__(self, registry: Registry, *, max_spec_bytes: int = specs.MAX_SPEC) -> None:
         self._registry = registry
         self._max_spec_bytes = max_spec_bytes
+        self._lock = threading.Lock()
+        self._jobs: OrderedDict[Hashable, tuple[Mapping[str, Any], str]] = OrderedDict()
 
     def parse(self, document: specs.Document) -> specs.TriggerFile:
         """Read a trigger file. Raises SpecError."""
@@ -80,25 +90,56 @@ class FileChecker:
         connector = self._registry.get(file.kind)
         if not isinstance(connector, TimeConnector):
             raise TypeError(f"connector {file.kind} has no due times")
+        schedule: Schedule | None = None
         try:
-            connector.schedule(file.settings)
+            schedule = connector.schedule(file.settings)
         except SettingsError as error:
             problems += [
                 file.document.problem(_path(p.path), p.message, p.remedy) for p in error.problems
             ]
         job: Mapping[str, Any] = {}
+        text = ""
         try:
-            job = specs.prepare(
-                file,
-                base_dir=base_dir,
-                known=known_paths(self._registry, file.kind),
-                max_bytes=self._max_spec_bytes,
-            )
+            job, text = self._prepare(file, base_dir)
         except specs.SpecError as error:
             problems += error.problems
-        if problems:
+        if problems or schedule is None:
             raise specs.SpecError(problems)
-        return CheckedFile(file=file, job=job, connector=connector)
+        return CheckedFile(
+            file=file, job=job, job_text=text, connector=connector, schedule=schedule
+        )
+
+    def _prepare(
+        self, file: specs.TriggerFile, base_dir: Path | None
+    ) -> tuple[Mapping[str, Any], str]:
+        """The job, whole, and as canonical JSON. Raises SpecError.
+
+        The thousands of triggers of one request mostly share a job: it is checked once. With a
+        `base_dir` it may name files, which change.
+        """
+        same = (file.kind, file.policies, file.job_dir, _canonical(file.job))
+        if base_dir is None:
+            with self._lock:
+                found = self._jobs.get(same)
+            if found is not None:
+                return found
+        job = specs.prepare(
+            file,
+            base_dir=base_dir,
+            known=known_paths(self._registry, file.kind),
+            max_bytes=self._max_spec_bytes,
+        )
+        prepared = job, _canonical(job)
+        if base_dir is None and len(prepared[1]) <= _KEEP_CHARS:
+            with self._lock:
+                self._jobs[same] = prepared
+                if len(self._jobs) > _KEEP_JOBS:
+                    self._jobs.popitem(last=False)
+        return prepared
+
+
+def _canonical(value: Any) -> str:
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
 def _path(text: str) -> tuple[str | int, ...]:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import lru_cache
 from pathlib import Path
-from typing import Any
 
 import specs
-from connectors.abc import TimeConnector
+from connectors.abc import Schedule, TimeConnector
 from orchestrator.domain.clock import Clock
 from orchestrator.domain.overlap import Overlap
 from orchestrator.operations.checking import FileChecker
@@ -32,8 +30,9 @@ class Checked:
 
     file: specs.TriggerFile
     definition: Definition
-    job: Mapping[str, Any]
+    job: str  # canonical JSON
     connector: TimeConnector
+    schedule: Schedule
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,14 +54,17 @@ class Checker(FileChecker):
             settings=file.settings,
             policies=file.policies,
             overlap=Overlap(file.policies.overlap or checked.connector.default_overlap),
-            template=_digest(canonical(checked.job)),
+            template=_digest(checked.job_text),
         )
         return Checked(
-            file=file, definition=definition, job=checked.job, connector=checked.connector
+            file=file,
+            definition=definition,
+            job=checked.job_text,
+            connector=checked.connector,
+            schedule=checked.schedule,
         )
 
 
-@lru_cache(maxsize=1024)
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:32]
 
@@ -79,9 +81,14 @@ class Registrar:
     def register(self, checked: Sequence[Checked], actor: str) -> list[Trigger]:
         """Register new triggers, all or none. Raises Conflict, SpecError."""
         _refuse_repeated(checked)
-        return self._triggers.create([self._new(c) for c in checked], actor)
+        return self.create([self.plan(c) for c in checked], actor)
 
-    def _new(self, checked: Checked) -> NewTrigger:
+    def create(self, planned: Sequence[NewTrigger], actor: str) -> list[Trigger]:
+        """Register what was planned, all or none. Raises Conflict for a name that exists."""
+        return self._triggers.create(planned, actor)
+
+    def plan(self, checked: Checked) -> NewTrigger:
+        """A trigger as it would be registered now. Raises SpecError if nothing is due any more."""
         uid = new_uid()
         body = canonical(to_body(checked.definition))
         return NewTrigger(
@@ -90,7 +97,7 @@ class Registrar:
             definition_hash=_digest(body),
             definition=body,
             template_hash=checked.definition.template,
-            job=canonical(checked.job),
+            job=checked.job,
             uid=uid,
             partitions=[self._begin(checked, uid)],
             paused=checked.file.policies.paused,
@@ -98,7 +105,7 @@ class Registrar:
 
     def _begin(self, checked: Checked, uid: str) -> NewPartition:
         """From now on: what was due before the registration is nobody's."""
-        schedule = checked.connector.schedule(checked.definition.settings)
+        schedule = checked.schedule
         first = schedule.next_after(self._clock.now())
         if first is None:
             path = next(iter(checked.file.settings), "schedule")
@@ -158,7 +165,7 @@ class Registrar:
             definition_hash=digest,
             definition=body,
             template_hash=checked.definition.template,
-            job=canonical(checked.job),
+            job=checked.job,
             partitions=partitions,
         )
         return Applied(trigger=self._triggers.change(trigger, change, actor), action="changed")

@@ -6,7 +6,7 @@ import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 import specs
@@ -71,15 +71,19 @@ class Definition:
 def to_body(definition: Definition) -> dict[str, Any]:
     """A definition as JSON. What is at its default is left out, so that later versions of orch
     that know more policies read the definitions of earlier ones."""
-    default = asdict(specs.Policies())
-    policies = {k: v for k, v in asdict(definition.policies).items() if v != default[k]}
     return {
         "kind": definition.kind,
         "settings": definition.settings,
-        "policies": policies,
+        "policies": _stated(definition.policies),
         "overlap": definition.overlap,
         "template": definition.template,
     }
+
+
+@lru_cache(maxsize=1024)
+def _stated(policies: specs.Policies) -> Mapping[str, Any]:
+    default = asdict(specs.Policies())
+    return {k: v for k, v in asdict(policies).items() if v != default[k]}
 
 
 def from_body(body: Mapping[str, Any]) -> Definition:

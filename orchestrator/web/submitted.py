@@ -8,6 +8,7 @@ from typing import Any
 
 import specs
 from orchestrator.operations.registration import Checked, Checker
+from orchestrator.store.triggers import NewTrigger
 from orchestrator.web.body import Body
 from orchestrator.web.deps import Deps
 from orchestrator.web.problems import Trouble, error, invalid, spec_errors, summary
@@ -103,7 +104,7 @@ def _value(text: str) -> Any:
     return specs.from_data({"value": value}, file="query").data["value"]
 
 
-def check_batch(d: Deps, body: Body) -> list[Checked]:
+def plan_batch(d: Deps, body: Body) -> list[NewTrigger]:
     """Read and check a batch. Raises Trouble with every problem; its path begins with the place."""
     data = body.mapping()
     unknown = [key for key in data if key != "triggers"]
@@ -115,7 +116,7 @@ def check_batch(d: Deps, body: Body) -> list[Checked]:
             "unknown key" if unknown else "the list of triggers is missing",
             'Send {"triggers": [trigger, …]}',
         )
-    return _Batch(d).check(triggers)  # pyright: ignore[reportUnknownArgumentType]
+    return _Batch(d).plan(triggers)  # pyright: ignore[reportUnknownArgumentType]
 
 
 class _Batch:
@@ -127,8 +128,8 @@ class _Batch:
         self._conflicts = 0
         self._first: dict[str, int] = {}
 
-    def check(self, triggers: Sequence[Any]) -> list[Checked]:
-        checked = [c for i, item in enumerate(triggers) if (c := self._one(i, item)) is not None]
+    def plan(self, triggers: Sequence[Any]) -> list[NewTrigger]:
+        planned = [n for i, item in enumerate(triggers) if (n := self._one(i, item)) is not None]
         for name in sorted(self._d.triggers.existing(list(self._first))):
             self._conflict(
                 self._first[name],
@@ -138,9 +139,9 @@ class _Batch:
         if self._errors:
             status = 409 if self._conflicts == len(self._errors) else 422
             raise Trouble(status, summary(self._errors), errors=self._errors)
-        return checked
+        return planned
 
-    def _one(self, index: int, item: Any) -> Checked | None:
+    def _one(self, index: int, item: Any) -> NewTrigger | None:
         place = f"triggers[{index}]"
         if len(self._errors) >= _PROBLEMS_AT_MOST:
             return None
@@ -150,17 +151,17 @@ class _Batch:
         checker = self._d.registrar.checker
         try:
             document = _whole(specs.Document(data=item, file="batch"))  # pyright: ignore
-            checked = checker.check(checker.parse(document), base_dir=None)
+            planned = self._d.registrar.plan(checker.check(checker.parse(document), base_dir=None))
         except specs.SpecError as failure:
             self._errors += spec_errors(failure.problems, place)
             return None
-        name = checked.file.name
+        name = planned.name
         if name in self._first:
             before = self._first[name]
             self._conflict(index, f"{name!r} is also triggers[{before}]", "Rename one of the two")
         else:
             self._first[name] = index
-        return checked
+        return planned
 
     def _conflict(self, index: int, message: str, remedy: str) -> None:
         self._conflicts += 1

@@ -21,7 +21,7 @@ from orchestrator.web.body import (
 from orchestrator.web.deps import Deps
 from orchestrator.web.problems import invalid
 from orchestrator.web.routes._common import STRICT, Actor, D, api_router, reply
-from orchestrator.web.submitted import check_batch, read_trigger
+from orchestrator.web.submitted import plan_batch, read_trigger
 
 router = api_router("triggers")
 _DOCUMENT = openapi_body(
@@ -91,8 +91,7 @@ def register(d: D, actor: Actor, request: Request, body: DocumentBody) -> JSONRe
 @router.post("/triggers:batch", status_code=201, dependencies=STRICT, openapi_extra=_BATCH)
 def register_batch(d: D, actor: Actor, body: BatchBody) -> JSONResponse:
     """Register many triggers, all or none; every problem is told with its index."""
-    checked = check_batch(d, body)
-    rows = d.registrar.register(checked, actor)
+    rows = d.registrar.create(plan_batch(d, body), actor)
     items = [{"name": row.name, "uid": row.uid, "version": row.version} for row in rows]
     return reply({"count": len(items), "items": items}, 201)
 
