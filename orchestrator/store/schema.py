@@ -91,6 +91,7 @@ triggers = Table(
     Index("uq_triggers_name", "name", unique=True, **_where("state <> 'deleted'")),
     Index("ix_triggers_deleted", "name", **_where("state = 'deleted'")),
     Index("ix_triggers_deleting", "uid", **_where("state = 'deleting'")),
+    sqlite_with_rowid=False,  # rows lie in the order of their key: a trigger's beside each other
 )
 
 trigger_versions = Table(
@@ -102,6 +103,7 @@ trigger_versions = Table(
     Column("created_at", BigInteger, nullable=False),
     Column("created_by", Text, nullable=False),
     PrimaryKeyConstraint("trigger_uid", "version"),
+    sqlite_with_rowid=False,
 )
 
 # One row per ordered partition. `planned` is the next event that has no run yet, `done` the first
@@ -121,6 +123,7 @@ partitions = Table(
     PrimaryKeyConstraint("trigger_uid", "name"),
     # By uid within an instant, so that what is due together lies together in the other indexes.
     Index("ix_partitions_wake", "wake_at", "trigger_uid", **_where("wake_at IS NOT NULL")),
+    sqlite_with_rowid=False,
 )
 
 runs = Table(

@@ -184,6 +184,7 @@ def upgrade() -> None:
         sa.Column("created_at", sa.BigInteger(), nullable=False),
         sa.Column("updated_at", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("uid", name=op.f("pk_triggers")),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_triggers_deleted",
@@ -277,6 +278,7 @@ def upgrade() -> None:
             ["trigger_uid"], ["triggers.uid"], name=op.f("fk_partitions_trigger_uid")
         ),
         sa.PrimaryKeyConstraint("trigger_uid", "name", name=op.f("pk_partitions")),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_partitions_wake",
@@ -298,6 +300,7 @@ def upgrade() -> None:
             ["trigger_uid"], ["triggers.uid"], name=op.f("fk_trigger_versions_trigger_uid")
         ),
         sa.PrimaryKeyConstraint("trigger_uid", "version", name=op.f("pk_trigger_versions")),
+        sqlite_with_rowid=False,
     )
     op.create_index(
         "ix_runs_ready",
