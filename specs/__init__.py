@@ -32,7 +32,15 @@ from specs._render import (
     TooLargeError,
     compile_template,
 )
-from specs._trigger import API_VERSION, NAME_PATTERN, TriggerFile, is_job, parse_trigger, wrap_job
+from specs._trigger import (
+    API_VERSION,
+    NAME_PATTERN,
+    TriggerFile,
+    is_job,
+    is_name,
+    parse_trigger,
+    wrap_job,
+)
 from specs._validate import validate_job
 
 __all__ = [
@@ -67,6 +75,7 @@ __all__ = [
     "format_duration",
     "from_data",
     "is_job",
+    "is_name",
     "job_schema",
     "library",
     "library_path",

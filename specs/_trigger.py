@@ -82,6 +82,11 @@ class TriggerFile:
         return hashlib.sha256(text.encode()).hexdigest()
 
 
+def is_name(value: object) -> bool:
+    """Whether this can be a trigger's name."""
+    return isinstance(value, str) and _NAME.fullmatch(value) is not None
+
+
 def is_job(document: Document) -> bool:
     """Whether the document is a plain Bacalhau job rather than a trigger file."""
     data = document.data
@@ -233,7 +238,7 @@ class _Reader:
         given = self.data.get("name")
         if "name" not in self.data:
             self.add((), "name is missing", "Add name: with a name such as nightly-report")
-        elif not isinstance(given, str) or _NAME.fullmatch(given) is None:
+        elif not isinstance(given, str) or not is_name(given):
             message = f"{quoted(given)} cannot be a trigger's name"
             remedy = (
                 f"Use 1 to {MAX_NAME} letters, digits, dots, dashes and underscores, "

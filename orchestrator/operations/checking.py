@@ -6,7 +6,7 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +61,28 @@ class FileChecker:
         self._max_spec_bytes = max_spec_bytes
         self._lock = threading.Lock()
         self._jobs: OrderedDict[Hashable, tuple[Mapping[str, Any], str]] = OrderedDict()
+
+    def parse_like(
+        self, document: specs.Document, seen: dict[str, specs.TriggerFile]
+    ) -> specs.TriggerFile:
+        """Read one of many trigger files. Raises SpecError.
+
+        Those that differ in their names and settings alone are read once; `seen` is what the
+        calls for one request share.
+        """
+        data = document.data
+        kind = data.get("kind")
+        known = settings_of(self._registry, kind) if isinstance(kind, str) else None
+        if known is None or not specs.is_name(data.get("name")):
+            return self.parse(document)
+        settings = {key: value for key, value in data.items() if key in known}
+        rest = {k: v for k, v in data.items() if k != "name" and k not in settings}
+        shape = _canonical(rest)
+        like = seen.get(shape)
+        if like is None:
+            seen[shape] = self.parse(document)
+            return seen[shape]
+        return replace(like, name=data["name"], settings=settings, document=document)
 
     def parse(self, document: specs.Document) -> specs.TriggerFile:
         """Read a trigger file. Raises SpecError."""

@@ -127,6 +127,7 @@ class _Batch:
         self._errors: list[dict[str, Any]] = []
         self._conflicts = 0
         self._first: dict[str, int] = {}
+        self._seen: dict[str, specs.TriggerFile] = {}
 
     def plan(self, triggers: Sequence[Any]) -> list[NewTrigger]:
         planned = [n for i, item in enumerate(triggers) if (n := self._one(i, item)) is not None]
@@ -151,7 +152,8 @@ class _Batch:
         checker = self._d.registrar.checker
         try:
             document = _whole(specs.Document(data=item, file="batch"))  # pyright: ignore
-            planned = self._d.registrar.plan(checker.check(checker.parse(document), base_dir=None))
+            file = checker.parse_like(document, self._seen)
+            planned = self._d.registrar.plan(checker.check(file, base_dir=None))
         except specs.SpecError as failure:
             self._errors += spec_errors(failure.problems, place)
             return None
