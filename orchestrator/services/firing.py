@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import ClassVar
 
 import structlog
@@ -11,7 +12,8 @@ from connectors.abc import Schedule, TimeConnector
 from connectors.times import jitter_offset, key
 from orchestrator import metrics
 from orchestrator.domain.catchup import due_times
-from orchestrator.domain.clock import SECOND, Clock
+from orchestrator.domain.clock import MINUTE, SECOND, Clock
+from orchestrator.domain.overlap import Admission, Overlap
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.failpoints import reach
 from orchestrator.services.definitions import Definition, Definitions
@@ -22,7 +24,9 @@ from orchestrator.store.values import DuePartition
 _log = structlog.get_logger(__name__)
 _PAGE = 4000  # partitions read at once
 _PART = 1000  # of them in a transaction
+_AFTER_ERROR = MINUTE
 _SCHEDULES = 4096  # kept by their definition's hash
+_ONLY_THE_LATEST = (Overlap.SKIP, Overlap.QUEUE_ONE, Overlap.REPLACE)
 _FIRINGS = 1000  # of one partition in a transaction: a long sleep is caught up piece by piece
 
 
@@ -60,7 +64,10 @@ class FiringService(Service):
                 (self._intake.submit(batches), batches)
                 for i in range(0, len(due), _PART)
                 for batches in [
-                    [self._plan(p, definitions[p.definition], now) for p in due[i : i + _PART]]
+                    [
+                        self._plan_or_wait(p, definitions[p.definition], now)
+                        for p in due[i : i + _PART]
+                    ]
                 ]
             ]
             created = sum(self._count(part.result(), batches) for part, batches in parts)
@@ -83,6 +90,22 @@ class FiringService(Service):
             schedule = self._connectors[definition.kind].schedule(definition.settings)
             self._schedules[partition.definition] = schedule
         return plan(partition, definition, schedule, now)
+
+    def _plan_or_wait(
+        self, partition: DuePartition, definition: Definition, now: int
+    ) -> PlannedBatch:
+        """Plan a partition. One that cannot be planned waits, and holds nobody else up."""
+        try:
+            return self._plan(partition, definition, now)
+        except Exception:  # noqa: BLE001
+            _log.exception("trigger cannot be planned", trigger=partition.trigger_name)
+            return PlannedBatch(
+                partition=partition,
+                firings=[],
+                planned=partition.planned,
+                wake_at=now + _AFTER_ERROR,
+                admittance=definition.admittance,
+            )
 
 
 def wake_offset(uid: str, schedule: Schedule) -> int:
@@ -112,6 +135,11 @@ def plan(
         )
         if len(firings) == _FIRINGS:
             break
+    more = len(firings) == _FIRINGS and following is not None and following + offset <= now
+    if more and definition.overlap in _ONLY_THE_LATEST:
+        # The latest are in a later piece: what this one let run would stand in their way.
+        overlapped = Admission.SKIP_OVERLAP.value
+        firings = [replace(firing, skip=firing.skip or overlapped) for firing in firings]
     return PlannedBatch(
         partition=partition,
         firings=firings,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 import structlog
 
+from orchestrator.config import split_listen
 from orchestrator.store.errors import StoreError
 
 if TYPE_CHECKING:
@@ -26,19 +27,6 @@ _IDLE = 30  # seconds that a connection without a request is kept
 
 class ListenError(StoreError):
     """The API cannot be served as asked."""
-
-
-def split_address(listen: str) -> tuple[str, int]:
-    """`HOST:PORT`, an IPv6 host in brackets. Raises ListenError."""
-    wrong = ListenError(f"--listen {listen!r} is not HOST:PORT, such as 127.0.0.1:7070")
-    try:
-        parts = urlsplit(f"//{listen}")
-        host, port = parts.hostname, parts.port
-    except ValueError as failure:
-        raise wrong from failure
-    if not host or port is None or parts.path or parts.query or parts.username is not None:
-        raise wrong
-    return host, port
 
 
 def is_loopback(host: str) -> bool:
@@ -80,7 +68,10 @@ class Server:
         self, listen: str, *, tls_cert: Path | None = None, tls_key: Path | None = None
     ) -> None:
         """Check what can be checked without a socket. Raises ListenError."""
-        self.host, self._port = split_address(listen)
+        try:
+            self.host, self._port = split_listen(listen)
+        except ValueError as failure:
+            raise ListenError(f"--listen {listen!r}: {failure}") from failure
         if tls_key is not None and tls_cert is None:
             raise ListenError("--tls-key needs --tls-cert")
         self._tls_cert, self._tls_key = tls_cert, tls_key
