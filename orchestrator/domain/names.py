@@ -49,10 +49,15 @@ def _slug(text: str, limit: int) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:limit].strip("-")
 
 
+def _trigger_slug(name: str) -> str:
+    """The trigger's part of a job's name: no later word of it can be taken for a uid."""
+    return re.sub(r"-(?=[a-z0-9]{10}(?:-|$))", "", _slug(name, 32)) or "t"
+
+
 def job_name(*, instance: str, trigger: str, trigger_uid: str, key: str, attempt: int) -> str:
     """Name an attempt's job: at most 120 characters of `[a-z0-9-]`."""
     digest = hashlib.sha256(key.encode()).hexdigest()[:_HASH_CHARS]
-    head = f"orch-{instance}-{_slug(trigger, 32) or 't'}-{trigger_uid}-"
+    head = f"orch-{instance}-{_trigger_slug(trigger)}-{trigger_uid}-"
     tail = f"{digest}-a{attempt}"
     readable = _slug(key, MAX_JOB_NAME - len(head) - len(tail) - 1)
     return f"{head}{readable}-{tail}" if readable else head + tail

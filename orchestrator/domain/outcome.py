@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 COMPUTE_COMPLETED = 9
@@ -140,7 +140,6 @@ def _of(execution: ExecutionView, verdict: Verdict, reason: str) -> Outcome:
         node_id=execution.node_id,
         stdout=execution.stdout,
         stderr=execution.stderr,
-        execution_started=execution.created_at,
     )
 
 
@@ -160,8 +159,10 @@ def judge(job: JobView) -> Outcome:
             node_id=live.node_id if live else "",
             execution_started=live.created_at if live else 0,
         )
+    node_lost = any(NODE_GONE in e.message for e in job.executions)
+    began = max((e.created_at for e in started), default=0)
     if job.state == "Completed":
-        return _judge_completed(job)
+        return replace(_judge_completed(job), node_lost=node_lost, execution_started=began)
     reason, execution = _failure(job)
     waited = job.message.startswith("Job timed out") and not started
     if waited:
@@ -173,6 +174,6 @@ def judge(job: JobView) -> Outcome:
         node_id=execution.node_id if execution else "",
         stdout=execution.stdout if execution else "",
         stderr=execution.stderr if execution else "",
-        node_lost=any(NODE_GONE in e.message for e in job.executions),
-        execution_started=max((e.created_at for e in started), default=0),
+        node_lost=node_lost,
+        execution_started=began,
     )

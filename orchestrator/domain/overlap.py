@@ -46,7 +46,9 @@ def capacity(overlap: Overlap, max_in_flight: int | None, parallelism: int) -> i
     """How many runs of a partition may be out of the line at once; None: any number."""
     if overlap is Overlap.ALLOW:
         return max_in_flight
-    return parallelism if overlap is Overlap.QUEUE else 1
+    if overlap is not Overlap.QUEUE:
+        return 1
+    return parallelism if max_in_flight is None else min(parallelism, max_in_flight)
 
 
 def admit(overlap: Overlap, missed: Sequence[bool], open_runs: OpenRuns, room: int | None) -> Plan:

@@ -12,7 +12,7 @@ from typing import ClassVar
 
 import structlog
 
-from bacalhau_client import BacalhauError, CannotStop, NotFound
+from bacalhau_client import BacalhauError, CannotStop, ComputeState, NotFound
 from orchestrator.domain.clock import SECOND, Clock, to_rfc3339
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.domain.states import AttemptState
@@ -93,16 +93,21 @@ class Canceller(Service):
             executions = self._cluster.client.jobs.executions(
                 flight.job_id or flight.job_name, namespace=flight.namespace or None
             )
-            last = max(executions.items, key=lambda e: e.create_time, default=None)
-            if last is None or not last.node_id:
-                return 0
-            node = self._cluster.client.nodes.get(last.node_id)
+            # The cluster starts another execution when a node is lost; the lost one may go on.
+            begun = {
+                e.node_id: e.create_time // 1000
+                for e in sorted(executions.items, key=lambda e: e.create_time)
+                if e.node_id and e.compute_state is not ComputeState.COMPLETED
+            }
+            lost = [
+                began
+                for node_id, began in begun.items()
+                if not self._cluster.client.nodes.get(node_id).connection.is_connected
+            ]
         except BacalhauError:
             # Nobody can say that the node is there: wait as if it were not.
             return (flight.running_at or 0) and (flight.running_at or 0) + flight.execution_us
-        if node.connection.is_connected:
-            return 0
-        return last.create_time // 1000 + flight.execution_us
+        return max(lost) + flight.execution_us if lost else 0
 
 
 def _overdue(flight: Flight) -> str:

@@ -65,7 +65,8 @@ class Service(ABC):
         self._signals.forget(self._adopted)
 
     def recovering(self) -> bool:
-        """Whether what is under way is to be read from the store: at first, and after an adoption.
+        """Whether what is under way is to be read from the store: at first, after an adoption, and
+        after an error.
 
         True once for each reason.
         """
@@ -99,6 +100,8 @@ class Service(ABC):
                 wait = min(_AFTER_ERRORS, _AFTER_ERROR * 2**errors)
                 errors = min(errors + 1, 10)
                 self._report(error, wait)
+                # What failed may be in the store all the same: a commit whose answer was lost.
+                self._adopted_seen = -1
                 self._stopping.wait(wait)
                 continue
             if wake_at is None:

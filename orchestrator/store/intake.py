@@ -20,7 +20,7 @@ from orchestrator.domain.overlap import Admission, OpenRuns, Overlap, admit, cap
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import Origin, Queue, RunState
 from orchestrator.store.database import Database, canonical
-from orchestrator.store.lines import cancel_open, reserve_rate
+from orchestrator.store.lines import cancel_open, move_done, reserve_rate
 from orchestrator.store.schema import partitions, runs, triggers
 from orchestrator.store.values import DuePartition
 from orchestrator.store.writer import Tx
@@ -148,9 +148,17 @@ class Intake:
         open_runs = _open_runs(tx.conn, taken)
         now = self._db.clock.now()
         rows: list[dict[str, Any]] = []
+        finished: set[tuple[str, str]] = set()
         for batch in taken:
-            rows += self._rows(tx, batch, open_runs, now)
-        self._insert(tx.conn, rows)
+            new = self._rows(tx, batch, open_runs, now)
+            place = batch.partition.trigger_uid, batch.partition.name
+            if place not in open_runs and any(row["ended_at"] is not None for row in new):
+                finished.add(place)
+            rows += new
+        if not self._insert(tx.conn, rows):
+            finished = {(batch.partition.trigger_uid, batch.partition.name) for batch in taken}
+        for uid, name in finished:
+            move_done(tx.conn, uid, name)
         states = {row["queue"] for row in rows}
         if Queue.READY in states or Queue.DELAYED in states:
             tx.notify(Topic.READY)
@@ -203,19 +211,23 @@ class Intake:
             rows.append(row)
         return rows
 
-    def _insert(self, conn: Connection, rows: list[dict[str, Any]]) -> None:
+    def _insert(self, conn: Connection, rows: list[dict[str, Any]]) -> bool:
+        """Insert runs. Returns False if some were there before, and took their places."""
         if not rows:
-            return
+            return True
+        fresh = True
         conn.exec_driver_sql("SAVEPOINT runs")
         try:
             self._db.dialect.execute_many(conn, _INSERT, rows)
         except IntegrityError:
             # Somebody was here before the schedule: a backfill, or a restore that found the job.
             conn.exec_driver_sql("ROLLBACK TO SAVEPOINT runs")
+            fresh = False
             for row in rows:
                 if not self._db.dialect.insert_ignore(conn, runs, [row]):
                     _join(conn, row)
         conn.exec_driver_sql("RELEASE SAVEPOINT runs")
+        return fresh
 
 
 def _due_partition(row: Any) -> DuePartition:

@@ -81,6 +81,7 @@ class Retention:
                 .where(runs.c.trigger_uid == uid, runs.c.partition == name, runs.c.ordinal >= base)
                 .order_by(runs.c.ordinal)
                 .limit(limit)
+                .with_for_update()
             ).all()
             gone: list[str] = []
             end: str | None = None
@@ -113,7 +114,10 @@ class Retention:
 
 
 def _remove(tx: Tx, ids: list[str]) -> None:
+    # Somebody may have asked for one of them again since they were read.
+    ended = select(runs.c.id).where(runs.c.id.in_(ids), runs.c.ended_at.is_not(None))
+    ids = list(tx.conn.scalars(ended.with_for_update()))
     tx.conn.execute(delete(attempts).where(attempts.c.run_id.in_(ids)))
     # A callback that is not delivered yet stays: it holds all that it says.
     tx.conn.execute(delete(outbox).where(outbox.c.run_id.in_(ids), outbox.c.done_at.is_not(None)))
-    tx.conn.execute(delete(runs).where(runs.c.id.in_(ids), runs.c.ended_at.is_not(None)))
+    tx.conn.execute(delete(runs).where(runs.c.id.in_(ids)))

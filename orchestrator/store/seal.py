@@ -39,7 +39,7 @@ class Seal:
         """The data again. Raises Unsealable for another key or damaged bytes."""
         try:
             plain = self._cipher.decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], None)
-        except InvalidTag as error:
+        except (InvalidTag, ValueError) as error:
             raise Unsealable(
                 "the key file does not fit the store: bring back the one it was written with"
             ) from error
@@ -48,20 +48,37 @@ class Seal:
 
 def load_key(path: Path) -> bytes:
     """Read the key file, or make one that only its owner can read. Raises StoreError."""
+    if path.exists():
+        return _read_key(path)
+    draft = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    key = secrets.token_bytes(_KEY_BYTES)
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(key)
+            file.flush()
+            os.fsync(file.fileno())
+        # The name appears with the whole key behind it, or not at all.
+        os.link(draft, path)
     except FileExistsError:
-        key = path.read_bytes()
-        if len(key) != _KEY_BYTES:
-            raise StoreError(f"{path} is not a key of {_KEY_BYTES} bytes") from None
-        if path.stat().st_mode & 0o077:
-            raise StoreError(f"{path} can be read by others: chmod 600 {path}") from None
-        return key
+        return _read_key(path)
     except OSError as error:
         raise StoreError(f"the key file {path} cannot be made: {error.strerror}") from error
-    key = secrets.token_bytes(_KEY_BYTES)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(key)
-        file.flush()
-        os.fsync(file.fileno())
+    finally:
+        draft.unlink(missing_ok=True)
+    return key
+
+
+def _read_key(path: Path) -> bytes:
+    try:
+        mode, key = path.stat().st_mode, path.read_bytes()
+    except OSError as error:
+        raise StoreError(f"the key file {path} cannot be read: {error.strerror}") from error
+    if len(key) != _KEY_BYTES:
+        raise StoreError(
+            f"{path} is not a key of {_KEY_BYTES} bytes: bring back the file that this store was "
+            "written with"
+        )
+    if mode & 0o077:
+        raise StoreError(f"{path} can be read by others: chmod 600 {path}")
     return key

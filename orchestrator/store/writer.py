@@ -67,8 +67,8 @@ class Writer:
     def submit(self, operation: Callable[[Tx], T], label: str) -> Future[T]:
         """Carry out `operation` in a transaction to come.
 
-        The future has its result once the transaction is committed. It may be called again if the
-        database went away, so it must not keep state outside of the transaction.
+        The future has its result once the transaction is committed. It is called again if another
+        orchestrator's transaction went first, so it must keep no state outside of its own.
         """
         future: Future[T] = Future()
         with self._lock:
@@ -103,6 +103,12 @@ class Writer:
                 self._commit(batch)
 
     def _commit(self, batch: list[_Item]) -> None:
+        for last in (False, False, True):
+            if self._try(batch, last=last):
+                return
+
+    def _try(self, batch: list[_Item], *, last: bool) -> bool:
+        """Carry out a batch. Returns False if the same batch may do better at once."""
         results: list[tuple[_Item, Any, Exception | None]] = []
         topics: set[Topic] = set()
         metrics.commit_operations.inc(len(batch))
@@ -119,10 +125,12 @@ class Writer:
                 for item in batch:
                     reach(f"commit.{item.label}.before")
         except Exception as error:  # noqa: BLE001  (the callers get it, whatever it is)
+            if not last and _collided(error):
+                return False
             failure = _translate(error)
             for item in batch:
                 item.future.set_exception(failure)
-            return
+            return True
         for item in batch:
             reach(f"commit.{item.label}.after")
         # Results before signals: who is woken finds what the callers' callbacks have noted.
@@ -132,6 +140,7 @@ class Writer:
             else:
                 item.future.set_exception(error)
         self._signals.raise_(topics)
+        return True
 
     def _carry_out(self, tx: Tx, item: _Item, *, alone: bool) -> tuple[Any, Exception | None]:
         if alone:
@@ -147,6 +156,11 @@ class Writer:
             return None, error
         tx.conn.exec_driver_sql("RELEASE SAVEPOINT operation")
         return result, None
+
+
+def _collided(error: Exception) -> bool:
+    """Whether PostgreSQL chose this transaction to give way to another (40P01, 40001)."""
+    return getattr(getattr(error, "orig", None), "sqlstate", "") in ("40P01", "40001")
 
 
 def _translate(error: Exception) -> Exception:
