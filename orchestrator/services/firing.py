@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import Future
 from dataclasses import replace
 from typing import ClassVar
 
@@ -60,17 +61,14 @@ class FiringService(Service):
             reach("firing.planned")
             definitions = self._definitions.get_many([p.definition for p in due])
             # While the store commits one part, the next is planned.
-            parts = [
-                (self._intake.submit(batches), batches)
-                for i in range(0, len(due), _PART)
-                for batches in [
-                    [
-                        self._plan_or_wait(p, definitions[p.definition], now)
-                        for p in due[i : i + _PART]
-                    ]
+            parts: list[tuple[Future[int], list[PlannedBatch]]] = []
+            for start in range(0, len(due), _PART):
+                batches = [
+                    self._plan_or_wait(p, definitions[p.definition], now)
+                    for p in due[start : start + _PART]
                 ]
-            ]
-            created = sum(self._count(part.result(), batches) for part, batches in parts)
+                parts.append((self._intake.submit(batches), batches))
+            created = sum(self._count(done.result(), batches) for done, batches in parts)
             _log.debug("fired", runs=created)
         return None
 
