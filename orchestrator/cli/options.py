@@ -9,6 +9,12 @@ from typing import Annotated, Any
 
 import typer
 
+from orchestrator.cli import completion
+
+Trigger = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="Only this trigger's.", autocompletion=completion.triggers),
+]
 Url = Annotated[
     str | None,
     typer.Option(
@@ -20,6 +26,10 @@ Url = Annotated[
     ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON, times in UTC.")]
+Limit = Annotated[int, typer.Option(min=1, max=1000, metavar="N", help="Items at most.")]
+Cursor = Annotated[
+    str | None, typer.Option(metavar="CURSOR", help="Where the page before said to go on.")
+]
 Files = Annotated[
     list[Path],
     typer.Option(

@@ -1,0 +1,155 @@
+"""Makes a trigger of a file and options, and registers it."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import specs
+from connectors.registry import Registry
+from orchestrator.cli import files, output
+from orchestrator.cli.errors import USAGE, CliError, usage
+from orchestrator.cli.fields import Field
+from orchestrator.cli.http import Api, Refused
+from orchestrator.cli.summary import when_due, yaml_text
+from orchestrator.operations.checking import CheckedFile, FileChecker
+
+_PLACE = "command line"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """What the command line asks for. `given` holds the options by their place in a file."""
+
+    kind: str
+    name: str | None
+    spec: Path | None
+    values: Mapping[tuple[str, ...], Field]
+    given: Mapping[tuple[str, ...], Any]
+
+
+def carry_out(request: Request, *, dry_run: bool, url: str | None, as_json: bool) -> None:
+    """Check the trigger here, then register it there."""
+    try:
+        checked = check(request)
+    except specs.SpecError as error:
+        raise _told(error, request) from error
+    if dry_run:
+        _show(checked, as_json=as_json)
+        return
+    try:
+        created = Api(url).post("triggers", files.body_of(checked))
+    except Refused as error:
+        if error.status == 409:
+            remedy = "`orch apply` changes a trigger that is there"
+            raise CliError(f"{error}: {remedy}") from error
+        raise
+    if as_json:
+        output.as_json(created)
+        return
+    state = ", paused" if created["state"] == "paused" else ""
+    output.line(f"registered {created['name']}: {when_due(checked)}{state}")
+    if created["next_at"]:
+        output.line(f"next at {output.clock(created['next_at'])} {output.zone()}")
+
+
+def check(request: Request) -> CheckedFile:
+    """The trigger that the file and the options make. Raises SpecError, CliError."""
+    registry = Registry.load()
+    checker = FileChecker(registry)
+    if request.spec is None:
+        return checker.check_file(checker.parse(_bare(request)), base_dir=None)
+    source = files.read(request.spec)
+    document = files.load(source)
+    if specs.is_job(document):
+        name = request.name or document.data.get("Name")
+        if not isinstance(name, str):
+            raise usage("--name is missing: say what the trigger is to be called")
+        values = _merged({}, request)
+        file = checker.wrap(document, kind=request.kind, name=name, values=values)
+        return checker.check_file(file, base_dir=source.directory)
+    written = document.data.get("kind")
+    if isinstance(written, str) and written != request.kind and written in registry.kinds:
+        raise usage(f"{source.name} is of kind {written}: say `orch register {written} --spec …`")
+    document = _overridden(document, request, _exclusive(registry, request.kind))
+    return checker.check_file(checker.parse(document), base_dir=source.directory)
+
+
+def _bare(request: Request) -> specs.Document:
+    if request.name is None:
+        raise usage("--name is missing: say what the trigger is to be called")
+    own = {"apiVersion": specs.API_VERSION, "kind": request.kind, "name": request.name}
+    return specs.from_data({**own, **_merged({}, request)}, file=_PLACE)
+
+
+def _merged(data: Mapping[str, Any], request: Request) -> dict[str, Any]:
+    """The top-level values that the options change, merged into what stands in a file."""
+    changed: dict[str, Any] = {}
+    for path, given in request.given.items():
+        if given == []:
+            continue  # a repeatable option that was not given
+        top = path[0]
+        if top not in changed and isinstance(data.get(top), dict) and len(path) > 1:
+            changed[top] = copy.deepcopy(data[top])
+        _put(changed, path, request.values[path].value(given))
+    return changed
+
+
+def _put(mapping: dict[str, Any], path: Sequence[str], value: Any) -> None:
+    *above, last = path
+    here: Any = mapping
+    for key in above:
+        if not isinstance(here.get(key), dict):
+            here[key] = {}
+        here = here[key]
+    here[last] = value
+
+
+def _overridden(
+    document: specs.Document, request: Request, groups: list[frozenset[str]]
+) -> specs.Document:
+    values = _merged(document.data, request)
+    if request.name is not None:
+        values["name"] = request.name
+    # One of several settings that exclude each other takes the place of the others.
+    out = {key for group in groups if group & values.keys() for key in group - values.keys()}
+    kept = {key: value for key, value in document.data.items() if key not in out}
+    return replace(document, data=kept).override(values)
+
+
+def _exclusive(registry: Registry, kind: str) -> list[frozenset[str]]:
+    schema = registry.get(kind).settings_model.model_json_schema()
+    names = frozenset(n for one in schema.get("oneOf", []) for n in one.get("required", []))
+    return [names] if names else []
+
+
+def _told(error: specs.SpecError, request: Request) -> CliError:
+    """Problems of what stands on the command line name the option; that alone is usage."""
+    lines: list[str] = []
+    own = 0
+    options = {path: field.flag for path, field in request.values.items()}
+    options[("name",)] = "--name"
+    for problem in error.problems:
+        flag = next((f for p, f in options.items() if p == problem.path[: len(p)]), None)
+        if problem.line is not None or (problem.path and flag is None):
+            lines.append(str(problem))
+            continue
+        own += 1
+        remedy = f". {problem.remedy}" if problem.remedy else ""
+        lines.append(f"{flag or _PLACE}: {problem.message}{remedy}")
+    if len(lines) > 1:
+        lines.insert(0, f"{len(lines)} problems")
+    code = USAGE if own == len(error.problems) else 1
+    return CliError("\n".join(lines), code)
+
+
+def _show(checked: CheckedFile, *, as_json: bool) -> None:
+    if as_json:
+        output.as_json(checked.stated())
+        return
+    output.line(f"# would register {checked.file.name}: {when_due(checked)}")
+    for line in yaml_text(checked.stated()).splitlines():
+        output.line(line)

@@ -1,0 +1,176 @@
+"""`orch runs`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli import completion
+from orchestrator.cli.options import Cursor, Json, Limit, Trigger, Url
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, show, cancel and retry runs, and read their logs.",
+)
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
+
+
+@app.command("list")
+def list_runs(
+    trigger: Trigger = None,
+    state: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="STATE",
+            help="Only these states; repeated, or with commas.",
+            autocompletion=completion.states,
+        ),
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Due at or after; 2h is two hours ago.")
+    ] = None,
+    until: Annotated[str | None, typer.Option(metavar="TIME", help="Due before.")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    oldest: Annotated[bool, typer.Option("--oldest", help="The oldest first.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """List runs by due time, the newest first."""
+    from orchestrator.cli import output, times
+    from orchestrator.cli.http import Api
+
+    page = Api(url).get(
+        "runs",
+        trigger=trigger,
+        state=state or None,
+        since=times.instant("--since", since),
+        until=times.instant("--until", until),
+        limit=limit,
+        cursor=cursor,
+        order="oldest" if oldest else None,
+    )
+    if as_json:
+        output.as_json(page)
+        return
+    show_runs(page)
+
+
+def show_runs(page: dict[str, Any]) -> None:
+    """A page of runs as a table."""
+    from orchestrator.cli import output
+
+    if not page["items"]:
+        output.line("no runs")
+        return
+    output.table(
+        ("RUN", "TRIGGER", f"DUE ({output.zone()})", "STATE", "TRIES", "REASON"),
+        [
+            (
+                run["id"],
+                run["trigger"],
+                output.clock(run["due_at"]),
+                run["state"],
+                len(run["attempts"]),
+                run["reason"] or "",
+            )
+            for run in page["items"]
+        ],
+        right=("TRIES",),
+    )
+    output.more(page)
+
+
+@app.command()
+def show(run: RunId, url: Url = None, as_json: Json = False) -> None:
+    """Show a run with its attempts and what they wrote."""
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api, segment
+
+    found = Api(url).get(f"runs/{segment(run)}")
+    if as_json:
+        output.as_json(found)
+        return
+    zone = output.zone()
+    output.facts(
+        {
+            "run": found["id"],
+            "trigger": found["trigger"],
+            "key": found["key"],
+            "state": _state(found),
+            f"due ({zone})": output.clock(found["due_at"]),
+            f"started ({zone})": output.clock(found["started_at"]),
+            f"ended ({zone})": output.clock(found["ended_at"]),
+        }
+    )
+    for attempt in found["attempts"]:
+        output.line()
+        output.line(f"attempt {attempt['number']}")
+        pairs: dict[str, object] = {"  state": _state(attempt), "  job": attempt["job_name"]}
+        for name, key in (("job id", "job_id"), ("exit code", "exit_code"), ("node", "node_id")):
+            if attempt[key] not in (None, ""):
+                pairs[f"  {name}"] = attempt[key]
+        pairs["  submitted"] = output.clock(attempt["submitted_at"])
+        pairs["  ended"] = output.clock(attempt["ended_at"])
+        for name in ("stdout", "stderr"):
+            if attempt[name]:
+                pairs[f"  {name}"] = attempt[name].rstrip("\n")
+        output.facts(pairs)
+
+
+def _state(thing: dict[str, Any]) -> str:
+    return f"{thing['state']}: {thing['reason']}" if thing["reason"] else str(thing["state"])
+
+
+@app.command()
+def logs(
+    run: RunId,
+    follow: Annotated[
+        bool, typer.Option("--follow", "-f", help="Go on until the attempt has ended.")
+    ] = False,
+    attempt: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Which attempt; the last without it.")
+    ] = None,
+    url: Url = None,
+) -> None:
+    """Print what a run's job writes, from the cluster while it has it."""
+    from orchestrator.cli.http import Api
+    from orchestrator.cli.logs import stream
+
+    stream(Api(url), run, attempt, follow=follow)
+
+
+@app.command()
+def cancel(
+    run: RunId,
+    reason: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Why; it stands in the ledger.")
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """End an open run: its job is stopped, then the run is cancelled."""
+    _post(run, "cancel", {} if reason is None else {"reason": reason}, url, as_json, "is cancelled")
+
+
+@app.command()
+def retry(run: RunId, url: Url = None, as_json: Json = False) -> None:
+    """Run it again: a run that ended without success, or one that waits for its next attempt."""
+    _post(run, "retry", {}, url, as_json, "runs again")
+
+
+def _post(
+    run: str, verb: str, body: dict[str, Any], url: str | None, as_json: bool, done: str
+) -> None:
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api, segment
+
+    found = Api(url).post(f"runs/{segment(run)}/{verb}", body)
+    if as_json:
+        output.as_json(found)
+    else:
+        output.line(f"{found['id']} {done} (now {found['state']})")

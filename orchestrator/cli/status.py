@@ -1,0 +1,50 @@
+"""`orch status`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import typer
+
+from orchestrator.cli.options import Json, Url
+
+app = typer.Typer(rich_markup_mode=None, add_completion=False)
+
+
+@app.command()
+def status(url: Url = None, as_json: Json = False) -> None:
+    """Show how the orchestrator, its services and the cluster are."""
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api
+
+    api = Api(url)
+    found = api.get("status")
+    if as_json:
+        output.as_json(found)
+        return
+    cluster = found["cluster"]
+    troubled = [
+        f"{s['name']}: {s['last_error'] or 'not running'}"
+        for s in found["services"]
+        if s["last_error"] or not s["running"]
+    ]
+    dispatch = "" if cluster["dispatching"] else "\ndispatching has stopped: orch cluster accept"
+    output.facts(
+        {
+            "orchestrator": f"{found['version']} at {api.url}",
+            "instance": f"{found['instance']} on {found['database']}",
+            "cluster": f"{cluster['state']} since {output.clock(cluster['since'])} "
+            f"{output.zone()}, {cluster['url']}\n{cluster['detail']}".rstrip()
+            + dispatch,
+            "triggers": _counts(found["triggers"]),
+            "runs": _counts(found["runs"]),
+            "waiting": _counts(found["queues"]),
+            "lag": f"{found['lag_seconds']:.3f} s",
+            "services": "\n".join(troubled) or "all run",
+        }
+    )
+
+
+def _counts(counts: Mapping[str, Any]) -> str:
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items() if n) or "none"

@@ -1,0 +1,197 @@
+"""`orch triggers`."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from orchestrator.cli import completion
+from orchestrator.cli.options import Cursor, Json, Limit, Url
+
+app = typer.Typer(
+    rich_markup_mode=None,
+    add_completion=False,
+    no_args_is_help=True,
+    help="List, show, pause, resume, fire, backfill and delete triggers.",
+)
+
+Name = Annotated[
+    str, typer.Argument(help="The trigger's name.", autocompletion=completion.triggers)
+]
+
+
+@app.command("list")
+def list_triggers(
+    kind: Annotated[str | None, typer.Option(help="Only this kind.", metavar="KIND")] = None,
+    limit: Limit = 100,
+    cursor: Cursor = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """List triggers by name."""
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api
+
+    page = Api(url).get("triggers", kind=kind, limit=limit, cursor=cursor)
+    if as_json:
+        output.as_json(page)
+        return
+    if not page["items"]:
+        output.line("no triggers: `orch register --help` shows how to make one")
+        return
+    output.table(
+        ("NAME", "KIND", "STATE", f"NEXT ({output.zone()})", "NOTE"),
+        [
+            (t["name"], t["kind"], t["state"], output.clock(t["next_at"]), t["note"] or "")
+            for t in page["items"]
+        ],
+    )
+    output.more(page)
+
+
+@app.command()
+def show(name: Name, url: Url = None, as_json: Json = False) -> None:
+    """Show a trigger: its file, its policies, how far it is."""
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api, segment
+    from orchestrator.cli.summary import yaml_text
+
+    found = Api(url).get(f"triggers/{segment(name)}")
+    if as_json:
+        output.as_json(found)
+        return
+    last = found["last_run"]
+    output.facts(
+        {
+            "name": found["name"],
+            "kind": found["kind"],
+            "state": f"{found['state']} {found['note']}".strip(),
+            "version": found["version"],
+            "registered": output.clock(found["created_at"]),
+            "changed": output.clock(found["updated_at"]),
+            f"next ({output.zone()})": output.clock(found["next_at"]),
+            "last run": f"{last['id']} {last['key']} {last['state']} {last['reason']}"
+            if last
+            else "none yet",
+            "runs": ", ".join(f"{n:,} {state}" for state, n in found["counts"].items() if n)
+            or "none open, none dead",
+        }
+    )
+    output.line()
+    output.line("policies that hold:")
+    for line in yaml_text(_plain(found["policies"])).splitlines():
+        output.line(f"  {line}")
+    output.line()
+    for line in yaml_text(found["document"]).splitlines():
+        output.line(line)
+
+
+def _plain(policies: dict[str, Any]) -> dict[str, Any]:
+    """What is set, without the empty."""
+    return {k: v for k, v in policies.items() if v not in (None, [], {}, False)}
+
+
+@app.command()
+def pause(
+    name: Name,
+    note: Annotated[str, typer.Option(metavar="TEXT", help="Why, for others to read.")] = "",
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Make no new firings; runs that exist go on."""
+    _changed(name, "pause", {"note": note}, url, as_json, "paused")
+
+
+@app.command()
+def resume(
+    name: Name,
+    skip: Annotated[
+        bool, typer.Option("--skip", help="Leave out what came due in the pause.")
+    ] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Make firings again. What came due in the pause follows the catch-up policy."""
+    _changed(name, "resume", {"skip": skip}, url, as_json, "resumed")
+
+
+def _changed(
+    name: str, verb: str, body: dict[str, Any], url: str | None, as_json: bool, done: str
+) -> None:
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api, segment
+
+    found = Api(url).post(f"triggers/{segment(name)}/{verb}", body)
+    if as_json:
+        output.as_json(found)
+        return
+    soon = f", next at {output.clock(found['next_at'])} {output.zone()}" if found["next_at"] else ""
+    output.line(f"{name}: {done}{soon}")
+
+
+@app.command()
+def fire(name: Name, url: Url = None, as_json: Json = False) -> None:
+    """Make a run now, beside the schedule. Prints its id."""
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api, segment
+
+    run = Api(url).post(f"triggers/{segment(name)}/fire")
+    if as_json:
+        output.as_json(run)
+    else:
+        output.line(run["id"])
+
+
+@app.command()
+def backfill(
+    name: Name,
+    since: Annotated[
+        str, typer.Option(metavar="TIME", help="The first due time, or how long ago: 7d.")
+    ],
+    until: Annotated[str, typer.Option(metavar="TIME", help="Due times before this one.")] = "now",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count them only.")] = False,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Run the due times of a window that have not run."""
+    from orchestrator.cli import output, times
+    from orchestrator.cli.http import Api, segment
+
+    window = {
+        "since": times.instant("--since", since),
+        "until": times.instant("--until", until),
+        "dry_run": dry_run,
+    }
+    done = Api(url).post(f"triggers/{segment(name)}/backfill", window)
+    if as_json:
+        output.as_json(done)
+        return
+    would = "would be made" if dry_run else "made"
+    output.line(
+        f"{output.count(done['created'], 'run')} {would}, {done['revived']:,} that were skipped "
+        f"{'would run' if dry_run else 'run'} after all, {done['kept']:,} left as they are"
+    )
+
+
+@app.command()
+def delete(
+    name: Name,
+    cancel: Annotated[
+        bool | None,
+        typer.Option("--cancel/--drain", help="Cancel its open runs, or let them end first."),
+    ] = None,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Delete a trigger: no firings any more; its open runs are drained (default) or cancelled."""
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api, segment
+
+    found = Api(url).delete(f"triggers/{segment(name)}", cancel=bool(cancel))
+    if as_json:
+        output.as_json(found)
+        return
+    open_runs = "its open runs are cancelled" if cancel else "it goes when its open runs have ended"
+    ended = found["state"] == "deleted"
+    output.line(f"{name}: deleted" if ended else f"{name}: {found['state']}, {open_runs}")
