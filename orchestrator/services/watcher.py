@@ -37,6 +37,7 @@ _log = structlog.get_logger(__name__)
 
 _ESTIMATES = 10_000  # triggers whose durations are remembered
 _LOST_FOR = 5.0  # seconds: a job that is not found for so long is lost
+_NS_PER_US = 1000
 _WITNESSES = 2  # other jobs that the cluster is asked for when one is lost
 
 
@@ -87,7 +88,8 @@ class Watcher(Service):
         """Poll what is to be polled now; returns when the next is."""
         now = self._clock.now()
         if self.recovering():
-            self._note(self._flights.load([AttemptState.ACCEPTED, AttemptState.RUNNING]), now)
+            under_way = self._flights.load([AttemptState.ACCEPTED, AttemptState.RUNNING])
+            self._note(under_way, now, at_once=True)  # they may have ended long ago
         self._note(self._flights.news(), now)
         while not self.stopping:
             ticks = self._clock.monotonic()
@@ -109,7 +111,7 @@ class Watcher(Service):
             self._pool.submit(self._poll, watch)
         return None
 
-    def _note(self, flights: Sequence[Flight], now: int) -> None:
+    def _note(self, flights: Sequence[Flight], now: int, *, at_once: bool = False) -> None:
         for flight in flights:
             key = (flight.run_id, flight.number)
             with self._state:
@@ -117,14 +119,16 @@ class Watcher(Service):
                 watch = known or Watch(flight=flight)
                 watch.flight = flight
                 self._watches[key] = watch
-            self._schedule(watch, now)
+            self._schedule(watch, now, at_once=at_once)
 
-    def _schedule(self, watch: Watch, now: int) -> None:
+    def _schedule(self, watch: Watch, now: int, *, at_once: bool = False) -> None:
         """Look again in a while, whatever is done to the clock meanwhile."""
         flight = watch.flight
         with self._state:
             estimate = self._estimates.get(flight.trigger_uid, DurationEstimate())
             at = next_poll(now, since=flight.submitted_at or now, estimate=estimate)
+            if at_once:
+                at = now
             if flight.stopped_at is not None and flight.hold_until > now:
                 at = flight.hold_until
             watch.turn += 1
@@ -190,7 +194,7 @@ class Watcher(Service):
             return True
         if outcome.verdict is Verdict.STOPPED:
             return self._judge_stopped(watch, outcome)
-        self._learn(flight, self._clock.now())
+        self._learn(flight, (info.job.modify_time - info.job.create_time) // _NS_PER_US)
         return self._end(flight, _ending(flight, outcome))
 
     def _judge_stopped(self, watch: Watch, outcome: Outcome) -> bool:
@@ -210,12 +214,13 @@ class Watcher(Service):
         self._flights.ended(flight, ending).result()
         return False
 
-    def _learn(self, flight: Flight, now: int) -> None:
-        if flight.submitted_at is None:
+    def _learn(self, flight: Flight, duration: int) -> None:
+        """How long a job took by the node's own clock: when we heard of it says nothing."""
+        if duration <= 0:
             return
         with self._state:
             known = self._estimates.pop(flight.trigger_uid, DurationEstimate())
-            self._estimates[flight.trigger_uid] = known.learn(now - flight.submitted_at)
+            self._estimates[flight.trigger_uid] = known.learn(duration)
             if len(self._estimates) > _ESTIMATES:
                 self._estimates.popitem(last=False)
 
