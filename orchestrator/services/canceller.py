@@ -17,6 +17,7 @@ from orchestrator.domain.clock import SECOND, Clock, to_rfc3339
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.domain.states import AttemptState
 from orchestrator.failpoints import reach
+from orchestrator.services.clockwatch import TICK, Steps
 from orchestrator.services.cluster import Cluster, concerns_cluster
 from orchestrator.services.loop import Service
 from orchestrator.store.flights import Flights
@@ -42,10 +43,13 @@ class Canceller(Service):
         super().__init__(clock, signals)
         self._flights = flights
         self._cluster = cluster
+        self._steps = Steps(clock)
 
     def run_once(self) -> int | None:
         """Stop what is to be stopped; returns when the next deadline passes."""
         now = self._clock.now()
+        if self._steps.look():
+            return now + 2 * TICK  # the clock was set: first the deadlines are set like it
         again = False
         for flight in self._flights.to_cancel(now):
             if self.stopping:

@@ -13,8 +13,23 @@ from orchestrator.services.loop import Service
 from orchestrator.store.flights import Flights
 
 _log = structlog.get_logger(__name__)
-_TICK = SECOND  # how late a step is noticed at most; a tick compares two clocks and asks nobody
+TICK = SECOND  # how late a step is noticed at most; a tick compares two clocks and asks nobody
 _STEP = SECOND // 2
+
+
+class Steps:
+    """Compares the two clocks. Not thread-safe."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._offset: int | None = None
+
+    def look(self) -> int:
+        """By how much the clock was set since the last look, µs; 0 for less than half a second."""
+        offset = self._clock.now() - int(self._clock.monotonic() * SECOND)
+        step = 0 if self._offset is None else offset - self._offset
+        self._offset = offset
+        return step if abs(step) >= _STEP else 0
 
 
 class ClockWatch(Service):
@@ -26,18 +41,15 @@ class ClockWatch(Service):
     def __init__(self, clock: Clock, signals: Signals, flights: Flights) -> None:
         super().__init__(clock, signals)
         self._flights = flights
-        self._offset: int | None = None
+        self._steps = Steps(clock)
 
     def run_once(self) -> int | None:
         """Compare the clocks once."""
-        now = self._clock.now()
-        offset = now - int(self._clock.monotonic() * SECOND)
-        step = 0 if self._offset is None else offset - self._offset
-        self._offset = offset
-        if abs(step) >= _STEP:
+        step, now = self._steps.look(), self._clock.now()
+        if step:
             _log.warning("the clock was set", step_seconds=round(step / SECOND, 3))
-            if step < 0:
-                # What waits for a retry or a deadline was to wait for a while, not for an hour.
-                self._flights.shift_waits(step, now)
+            # What waits for a retry or a deadline was to wait for a while: neither an hour nor not
+            # at all.
+            self._flights.shift_waits(step, now)
             self._signals.raise_all()
-        return now + _TICK
+        return now + TICK

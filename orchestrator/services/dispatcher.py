@@ -56,7 +56,8 @@ class Dispatcher(Service):
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="send")
         self._state = threading.Lock()
         self._sending: dict[tuple[str, int], Sending] = {}  # in a thread, or waiting for one
-        self._later: list[tuple[int, int, Sending, int]] = []  # instant, tie, what, wait µs
+        # Monotonic instant, tie, what, wait in µs.
+        self._later: list[tuple[float, int, Sending, int]] = []
         self._ties = itertools.count()
 
     def stop(self) -> None:
@@ -75,7 +76,7 @@ class Dispatcher(Service):
             return None
         if pause > 0:
             return now + int(pause * SECOND)
-        self._send_again(now)
+        self._send_again()
         if self._flights.next_ready() is not None:
             self._flights.wake_delayed(now)
         claimed = self._claim()
@@ -93,7 +94,8 @@ class Dispatcher(Service):
         moments = [self._flights.next_ready()]
         with self._state:
             if self._later:
-                moments.append(self._later[0][0])
+                wait = self._later[0][0] - self._clock.monotonic()
+                moments.append(now + max(0, int(wait * SECOND) + 1))
         return min((m for m in moments if m is not None), default=None)
 
     # -- claiming ---------------------------------------------------------------------------
@@ -153,13 +155,14 @@ class Dispatcher(Service):
             if progress is Progress.DONE:
                 del self._sending[flight.run_id, flight.number]
             else:
-                at = self._clock.now() + wait
+                at = self._clock.monotonic() + wait / SECOND
                 heapq.heappush(self._later, (at, next(self._ties), sending, wait))
             low = len(self._sending) < 2 * self._threads
         if low or progress is Progress.AGAIN:
             self.wake()
 
-    def _send_again(self, now: int) -> None:
+    def _send_again(self) -> None:
+        now = self._clock.monotonic()
         due: list[tuple[Sending, int]] = []
         with self._state:
             while self._later and self._later[0][0] <= now:

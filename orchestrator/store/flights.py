@@ -277,17 +277,18 @@ class Flights:
             return [to_flight(row) for row in conn.execute(statement).mappings()]
 
     def shift_waits(self, step: int, now: int) -> None:
-        """The clock was set back: let retries, rates and deadlines move with it."""
+        """The clock was set by `step`: let retries, rates and deadlines move with it."""
+        before = min(now, now - step)  # what was to come when the clock was set, comes after this
 
         def operation(tx: Tx) -> None:
             tx.conn.execute(
                 update(runs)
-                .where(schema.is_delayed, runs.c.not_before > now)
+                .where(schema.is_delayed, runs.c.not_before > before)
                 .values(not_before=runs.c.not_before + step)
             )
             tx.conn.execute(
                 update(triggers)
-                .where(triggers.c.rate_next > now)
+                .where(triggers.c.rate_next > before)
                 .values(rate_next=triggers.c.rate_next + step)
             )
             for column in (attempts.c.deadline_at, attempts.c.hold_until):
@@ -296,7 +297,7 @@ class Flights:
                     .where(
                         attempts.c.deadline_at.is_not(None),
                         attempts.c.ended_at.is_(None),
-                        column > now,
+                        column > before,
                     )
                     .values({column: column + step})
                 )
