@@ -39,7 +39,13 @@ class Signal:
             return self._count
 
     def wait(self, seen: int, timeout: float | None) -> None:
-        """Wait until the count differs from `seen`, at most `timeout` seconds."""
+        """Wait until the count differs from `seen`, at most `timeout` seconds.
+
+        It may end earlier, as after centuries: a platform's longest wait is shorter than what a
+        calendar can say.
+        """
+        if timeout is not None:
+            timeout = min(timeout, threading.TIMEOUT_MAX / 2)
         with self._condition:
             self._condition.wait_for(lambda: self._count != seen, timeout)
 
