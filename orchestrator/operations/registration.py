@@ -11,6 +11,7 @@ import specs
 from connectors.abc import Schedule, TimeConnector
 from orchestrator.domain.clock import Clock
 from orchestrator.domain.overlap import Overlap
+from orchestrator.domain.states import TriggerState
 from orchestrator.operations.checking import FileChecker
 from orchestrator.operations.timing import Timing
 from orchestrator.services.definitions import Definition, to_body
@@ -137,6 +138,10 @@ class Registrar:
             trigger = self._triggers.get(checked.file.name)
         except Missing:
             return Applied(trigger=self.register([checked], actor)[0], action="created")
+        if trigger.state is TriggerState.DELETING:
+            raise Conflict(
+                f"trigger {trigger.name!r} is being deleted: wait until its last run has ended"
+            )
         body = canonical(to_body(checked.definition))
         digest = _digest(body)
         if trigger.definition == digest:
