@@ -49,7 +49,7 @@ from orchestrator.store.retention import Retention
 from orchestrator.store.seal import Seal, load_key
 from orchestrator.store.tokens import Tokens
 from orchestrator.store.triggers import Triggers
-from orchestrator.web.accesslog import open_log
+from orchestrator.web.accesslog import AccessLog
 from orchestrator.web.deps import Deps
 from orchestrator.web.server import ListenError, Server, is_loopback, own_hosts, public_origin
 
@@ -261,7 +261,7 @@ class App:
             hosts=own_hosts(self.server.host, self.config.public_url),
             public_origin=self._public_origin,
             token_needed=not is_loopback(self.server.host),
-            access_log=open_log(self.config.data_dir),
+            access_log=AccessLog(self.config.data_dir),
         )
 
     def _reconcile(self) -> None:

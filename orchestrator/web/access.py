@@ -69,4 +69,4 @@ class Access:
         milliseconds = round(seconds * 1000, 1)
         _log.debug("request", method=method, path=path, status=status, ms=milliseconds, bytes=size)
         if self._file is not None:
-            self._file.info(combined(scope, method, path, status, size))
+            self._file.write(combined(scope, method, path, status, size))

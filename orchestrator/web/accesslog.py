@@ -19,18 +19,23 @@ def access_log(data_dir: Path) -> Path:
     return data_dir / "logs" / "access.log"
 
 
-def open_log(data_dir: Path) -> logging.Logger:
-    """The access log as a file that is rotated by size. One line a request, combined format."""
-    path = access_log(data_dir)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    # Not from logging's registry: two orchestrators in one process have a file each.
-    logger = logging.Logger(f"access {path}", logging.INFO)
-    handler = RotatingFileHandler(
-        path, maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8", delay=True
-    )
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    logger.addHandler(handler)
-    return logger
+class AccessLog:
+    """A file that is rotated by size: one line a request, in the combined format."""
+
+    def __init__(self, data_dir: Path) -> None:
+        path = access_log(data_dir)
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        self._handler = RotatingFileHandler(
+            path, maxBytes=_FILE_BYTES, backupCount=_FILES, encoding="utf-8", delay=True
+        )
+
+    def write(self, line: str) -> None:
+        """Write one line. A full disk is told on stderr and stops nothing."""
+        self._handler.handle(logging.makeLogRecord({"msg": line}))
+
+    def close(self) -> None:
+        """Close the file. May be called twice."""
+        self._handler.close()
 
 
 def combined(scope: Mapping[str, Any], method: str, path: str, status: int, size: int) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -23,6 +22,7 @@ from orchestrator.store.leases import Leases
 from orchestrator.store.reads import Reads
 from orchestrator.store.tokens import Tokens
 from orchestrator.store.triggers import Triggers
+from orchestrator.web.accesslog import AccessLog
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,5 +54,5 @@ class Deps:
     hosts: frozenset[str]
     public_origin: str | None = None
     token_needed: bool = False
-    access_log: logging.Logger | None = None
+    access_log: AccessLog | None = None
     stopping: threading.Event = field(default_factory=threading.Event)

@@ -184,3 +184,5 @@ class Server:
             thread.join()
         if sock is not None:
             sock.close()
+        if self._deps is not None and self._deps.access_log is not None:
+            self._deps.access_log.close()
