@@ -43,7 +43,14 @@ class Housekeeping:
         soon = datetime.now(UTC) + timedelta(seconds=5)
         add = self._scheduler.add_job
         add(self.sweep, "interval", seconds=_SWEEP_EVERY.total_seconds(), next_run_time=soon)
-        add(self.ask_identity, "interval", seconds=_IDENTITY_EVERY.total_seconds())
+        # At once, so that a wrong address or credential is told when the daemon starts.
+        now = datetime.now(UTC)
+        add(
+            self.ask_identity,
+            "interval",
+            seconds=_IDENTITY_EVERY.total_seconds(),
+            next_run_time=now,
+        )
         self._scheduler.start()
 
     def stop(self) -> None:
