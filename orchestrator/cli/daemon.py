@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import select
 import signal
 import sqlite3
 from collections.abc import Callable, Generator
@@ -21,10 +22,10 @@ _KILLED = 128
 
 
 @contextmanager
-def handled(*numbers: signal.Signals) -> Generator[Callable[[], None]]:
-    """Yields a function that waits for one of the signals; the next one ends the process.
+def handled(*numbers: signal.Signals) -> Generator[Callable[[float | None], bool]]:
+    """Yields a function that waits for one of the signals, at most so many seconds.
 
-    The wait is `sigwait`-free so that a signal that came before it counts as well.
+    It returns whether one came, also before the wait. A further one ends the process at once.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -39,16 +40,12 @@ def handled(*numbers: signal.Signals) -> Generator[Callable[[], None]]:
 
     earlier = {number: signal.signal(number, ask) for number in numbers}
     try:
-        yield lambda: void(os.read(reader, 1))
+        yield lambda timeout: bool(select.select([reader], [], [], timeout)[0])
     finally:
         for number, handler in earlier.items():
             signal.signal(number, handler)
         os.close(reader)
         os.close(writer)
-
-
-def void(_: object) -> None:
-    """Takes a value and gives none."""
 
 
 def build_app(config: Config) -> App:
@@ -85,6 +82,6 @@ def run_daemon(config: Config) -> None:
         app = build_app(config)
         start_app(app)
         try:
-            wait()
+            wait(None)
         finally:
             app.stop()

@@ -48,7 +48,7 @@ def redrive(
     as_json: Json = False,
 ) -> None:
     """Run dead runs again, with all their attempts: those named, a trigger's, or --all."""
-    _do("redrive", _chosen(run, trigger, everything), url, as_json, "again")
+    _do("redrive", _chosen(run, trigger, everything), url, as_json, "put back to run")
 
 
 @app.command()

@@ -66,7 +66,7 @@ def table(
             column, overflow="fold", justify="right" if column in right else "left", no_wrap=False
         )
     for row in rows:
-        shown.add_row(*(Text(clean(cell), style=_style(cell)) for cell in row))
+        shown.add_row(*(Text(clean(cell), style=style(cell)) for cell in row))
     console = Console(
         file=sys.stdout,
         width=None if bound else _WIDE,
@@ -96,7 +96,8 @@ _STYLES = {
 }
 
 
-def _style(cell: object) -> str:
+def style(cell: object) -> str:
+    """How a state looks where there are colours."""
     return _STYLES.get(str(cell), "")
 
 

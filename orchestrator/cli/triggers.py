@@ -89,7 +89,8 @@ def show(name: Name, url: Url = None, as_json: Json = False) -> None:
 
 def _plain(policies: dict[str, Any]) -> dict[str, Any]:
     """What is set, without the empty."""
-    return {k: v for k, v in policies.items() if v not in (None, [], {}, False)}
+    inner = {k: _plain(v) if isinstance(v, dict) else v for k, v in policies.items()}  # pyright: ignore[reportUnknownArgumentType]
+    return {k: v for k, v in inner.items() if v not in (None, [], {}, False)}
 
 
 @app.command()
