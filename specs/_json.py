@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 _LOOKS_LIKE_JSON = re.compile(r'\s*\{\s*"')
 _SPACE = re.compile(r"[ \t\n\r]*")
 _SCALAR = re.compile(r"true|false|null|-?(?:0|[1-9][0-9]*)(?:\.[0-9]+)?(?:[eE][+-]?[0-9]+)?")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 _STRING = re.compile(r'"(?:[^"\\\x00-\x1f]|\\.)*"')
 
 
@@ -160,6 +161,10 @@ class _Reader:
             self.fail("a backslash starts no known escape")
         if "\0" in value:
             self.add(start, path, "the text holds a NUL character", "Remove it")
+        if _SURROGATE.search(value):
+            self.add(
+                start, path, "the text holds half of a surrogate pair", "Write whole characters"
+            )
         return value
 
     def add(self, offset: int, path: Path, message: str, remedy: str) -> None:

@@ -146,6 +146,7 @@ class _Builder:
                 message = f"the key {quoted(key)} stands here twice, first in line {lines[key]}"
                 self.add(key_node, (*path, key), message, "Remove one of the two")
             else:
+                self.text(key_node, key, path)
                 result[key] = self.build(value_node, (*path, key))
                 lines[key] = key_node.start_mark.line + 1
         return result
