@@ -67,7 +67,11 @@ def parse_json(data: bytes) -> Any:
         ) from failure
     try:
         value = json.loads(
-            text, object_pairs_hook=_object, parse_constant=_constant, parse_int=_integer
+            text,
+            object_pairs_hook=_object,
+            parse_constant=_constant,
+            parse_int=_integer,
+            parse_float=_float,
         )
     except json.JSONDecodeError as failure:
         place = {"line": failure.lineno, "column": failure.colno}
@@ -110,6 +114,13 @@ def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _constant(name: str) -> NoReturn:
     raise invalid("", f"{name} is not JSON", "Send a number, or null")
+
+
+def _float(digits: str) -> float:
+    value = float(digits)
+    if value in (float("inf"), float("-inf")):
+        raise invalid("", f"the number {digits[:30]} does not fit", "Send one below 1e308")
+    return value
 
 
 def _integer(digits: str) -> int:
