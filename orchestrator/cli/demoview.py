@@ -221,14 +221,18 @@ class LiveTable(View):
         table = Table(
             box=None,
             pad_edge=False,
+            expand=True,
             header_style="bold",
             caption=Text(output.clean(caption)),
             caption_justify="left",
         )
-        for name in ("DUE", "TRIGGER", "STATE", "TRY", "EXIT"):
-            table.add_column(name, no_wrap=True)
-        table.add_column("OUTPUT", no_wrap=True, overflow="ellipsis")
-        for one in [*self._rows, *look.open[:5]]:
+        shown = [*self._rows, *look.open[:5]]
+        longest = min(max((len(one.trigger) for one in shown), default=0), 30)
+        widths = {"DUE": 8, "TRIGGER": max(longest, 7), "STATE": 10, "TRY": 3, "EXIT": 4}
+        for name, width in widths.items():
+            table.add_column(name, no_wrap=True, width=width)
+        table.add_column("OUTPUT", no_wrap=True, overflow="ellipsis", ratio=1)
+        for one in shown:
             cells = (
                 one.due,
                 one.trigger,
