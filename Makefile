@@ -1,0 +1,81 @@
+# `make` lists what there is. Needs Python 3.11 or later, and a package registry that pip can reach.
+
+VENV := .venv
+BIN := $(VENV)/bin
+STATE ?= .orch/run
+
+# The first of these that is new enough; PYTHON=… says another.
+CANDIDATES := python3.13 python3.12 python3.11 python3 python
+PYTHON ?= $(shell for p in $(CANDIDATES); do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+
+.DEFAULT_GOAL := help
+.PHONY: help venv run test test-live test-wheel lint format bench docs lock clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
+		awk -F'\t' '{printf "  make %-11s %s\n", $$1, $$2}'
+
+venv: $(VENV)/.ready ## make .venv with everything that is locked
+
+$(VENV)/.ready: pyproject.toml $(wildcard requirements/dev.lock)
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "make: no Python 3.11 or later is on the PATH ($(CANDIDATES))."; \
+		echo "Install one, or say where it is: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; \
+		exit 1; fi
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "make: $(PYTHON) is not Python 3.11 or later: say another one as PYTHON=…"; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "make: $(PYTHON) cannot make environments: install its venv package" \
+		"(Debian: apt-get install python3-venv)"; exit 1; }
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@if [ -f requirements/dev.lock ]; then \
+		echo "installing what requirements/dev.lock names"; \
+		$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock && \
+		$(BIN)/python -m pip install --quiet --no-deps -e .; \
+	else \
+		$(BIN)/python -m pip install --quiet -e '.[dev]'; \
+	fi
+	@touch $@
+
+run: venv ## the demo: a local node, the orchestrator and examples, live in the terminal
+	@$(BIN)/orch demo --data-dir $(STATE)
+
+test: venv ## all tests
+	$(BIN)/python -m pytest
+
+test-live: venv ## the conformance tests against a real node: BACALHAU_API=http://HOST:1234
+	@test -n "$(BACALHAU_API)" || { \
+		echo "make: say which node: make test-live BACALHAU_API=http://HOST:1234"; exit 2; }
+	BACALHAU_API=$(BACALHAU_API) $(BIN)/python -m pytest tests/conformance -m live
+
+test-wheel: venv ## build the wheel and use it outside the repository
+	$(BIN)/python scripts/test_wheel.py
+
+lint: venv ## ruff, pyright, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+format: venv ## bring the code into its form
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: venv ## benchmarks, with ratios to other schedulers
+	$(BIN)/python -m tests.bench
+
+docs: venv ## write docs/reference from the code
+	$(BIN)/python docs/generate.py
+
+COMPILE := $(BIN)/uv pip compile --quiet --universal --generate-hashes --upgrade --no-header \
+	--no-emit-index-url --python-version 3.11 pyproject.toml
+
+lock: venv ## write requirements/*.lock anew, with the newest versions that fit
+	$(BIN)/python -m pip install --quiet uv
+	$(COMPILE) --extra postgres -o requirements/run.lock
+	$(COMPILE) --extra dev -o requirements/dev.lock
+
+clean: ## remove what was made, but not the state of `make run`
+	rm -rf $(VENV) build dist ./*.egg-info .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
