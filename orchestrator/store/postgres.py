@@ -55,11 +55,13 @@ class Postgres(Dialect):
     def insert_ignore(
         self, conn: Connection, table: Table, rows: Sequence[Mapping[str, Any]]
     ) -> int:
+        key = next(iter(table.primary_key))
         inserted = 0
         for start in range(0, len(rows), _ROWS):
             values = [dict(row) for row in rows[start : start + _ROWS]]
-            statement = insert(table).values(values).on_conflict_do_nothing()
-            inserted += conn.execute(statement).rowcount
+            statement = insert(table).values(values).on_conflict_do_nothing().returning(key)
+            # The driver's row count says nothing about an INSERT of several rows.
+            inserted += len(conn.execute(statement).all())
         return inserted
 
     def publish(self, conn: Connection, topics: set[Topic]) -> None:

@@ -35,6 +35,14 @@ def open_ledger(store_url: str) -> Iterator[Callable[..., Ledger]]:
 
 
 @pytest.fixture
+def sqlite_ledger(tmp_path: Path) -> Iterator[Ledger]:
+    """An open store that hears nobody but itself, for tests that count signals."""
+    ledger = Ledger(f"sqlite:///{tmp_path / 'signals.db'}")
+    yield ledger
+    ledger.close()
+
+
+@pytest.fixture
 def ledger(open_ledger: Callable[..., Ledger]) -> Ledger:
     """An open store."""
     return open_ledger()
