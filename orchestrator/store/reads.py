@@ -7,7 +7,7 @@ import binascii
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import ColumnElement, and_, func, or_, select
 
@@ -20,6 +20,10 @@ from orchestrator.store.schema import attempts, partitions, runs, trail, trigger
 from orchestrator.store.values import Attempt, Run, Trigger
 
 T = TypeVar("T")
+_CURSOR_AT_MOST = 1000  # characters
+_LARGEST = 2**63 - 1
+_LARGEST_ID = 2**31 - 1
+_STRANGE = "this cursor is not one of ours: start again without --cursor"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,15 +76,24 @@ def encode_cursor(*parts: Any) -> str:
     return base64.urlsafe_b64encode(json.dumps(parts).encode()).decode().rstrip("=")
 
 
-def decode_cursor(cursor: str, length: int) -> list[Any]:
-    """Its parts. Raises Conflict for anything else."""
-    try:
-        parts: Any = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
-    except (ValueError, binascii.Error):
-        parts = None
-    if not isinstance(parts, list) or len(parts) != length:  # pyright: ignore[reportUnknownArgumentType]
-        raise Conflict("this cursor is not one of ours: start again without --cursor")
-    return parts  # pyright: ignore[reportUnknownVariableType]
+def decode_cursor(cursor: str, *shape: type[int] | type[str]) -> list[Any]:
+    """Its parts, of these types. Raises Conflict for anything else."""
+    parts: Any = None
+    if len(cursor) <= _CURSOR_AT_MOST:
+        try:
+            parts = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+        except (ValueError, binascii.Error, RecursionError):
+            parts = None
+    if not isinstance(parts, list) or [type(part) for part in parts] != [*shape]:  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        raise Conflict(_STRANGE)
+    found = cast("list[Any]", parts)
+    for part in found:
+        # What a database would not take as a parameter was not written by `encode_cursor`.
+        if isinstance(part, str) and (not part.isprintable() or "\0" in part):
+            raise Conflict(_STRANGE)
+        if isinstance(part, int) and not -_LARGEST <= part <= _LARGEST:
+            raise Conflict(_STRANGE)
+    return found
 
 
 class Reads:
@@ -105,7 +118,7 @@ class Reads:
         if wanted.until is not None:
             conditions.append(runs.c.due_at < wanted.until)
         if cursor is not None:
-            due_at, run_id = decode_cursor(cursor, 2)
+            due_at, run_id = decode_cursor(cursor, int, str)
             here = and_(runs.c.due_at == due_at, _after(runs.c.id, run_id, wanted.oldest_first))
             conditions.append(or_(_after(runs.c.due_at, due_at, wanted.oldest_first), here))
             # Said once more without OR: an index is entered at this place, not read up to it.
@@ -189,7 +202,7 @@ class Reads:
         if kind is not None:
             conditions.append(triggers.c.kind == kind)
         if cursor is not None:
-            conditions.append(triggers.c.name > decode_cursor(cursor, 1)[0])
+            conditions.append(triggers.c.name > decode_cursor(cursor, str)[0])
         statement = select(triggers).where(*conditions).order_by(triggers.c.name).limit(limit + 1)
         with self._db.read() as conn:
             found = [to_trigger(row) for row in conn.execute(statement).mappings()]
@@ -274,7 +287,9 @@ class Reads:
         """Who did what, the newest first."""
         statement = select(trail).order_by(trail.c.id.desc()).limit(limit + 1)
         if cursor is not None:
-            statement = statement.where(trail.c.id < decode_cursor(cursor, 1)[0])
+            statement = statement.where(
+                trail.c.id < min(decode_cursor(cursor, int)[0], _LARGEST_ID)
+            )
         with self._db.read() as conn:
             found = [dict(row) for row in conn.execute(statement).mappings()]
         following = None

@@ -95,7 +95,7 @@ def cursor(value: str | None, *shape: type[int] | type[str]) -> str | None:
     if len(value) > 1000:
         raise strange
     try:
-        parts = decode_cursor(value, len(shape))
+        parts = decode_cursor(value, *shape)
     except (Conflict, RecursionError) as failure:
         raise strange from failure
     for part, kind in zip(parts, shape, strict=True):
