@@ -8,6 +8,7 @@ import sys
 from typing import Any, TextIO
 
 import structlog
+import structlog.tracebacks
 from structlog.typing import Processor
 
 # Their lines are of use to their authors; warnings and worse come through.
@@ -69,7 +70,10 @@ def set_up(*, level: str = "info", json: bool = False, stream: TextIO | None = N
 def _renderers(*, json: bool, colours: bool) -> list[Any]:
     if json:
         return [
-            structlog.processors.dict_tracebacks,
+            structlog.processors.ExceptionRenderer(
+                # Local variables would hold what is secret, and cost seconds to write.
+                structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+            ),
             structlog.processors.JSONRenderer(default=str),
         ]
     return [
