@@ -275,6 +275,8 @@ class App:
 
     def stop(self) -> None:
         """Stop firing, finish what is under way with the cluster, close the store."""
+        if self._stop_client.is_set():
+            return
         self.server.stop()
         self._stop_client.set()
         if self._starter is not None:
