@@ -48,7 +48,11 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
         with Orch.start(tmp_path / "orch", node.url) as orch:
             binaries = Path(sys.executable).parent
             environment = {
-                **{k: v for k, v in os.environ.items() if not k.startswith("ORCH_") and k != "COLUMNS"},
+                **{
+                    k: v
+                    for k, v in os.environ.items()
+                    if not k.startswith("ORCH_") and k != "COLUMNS"
+                },
                 "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
                 "ORCH_URL": orch.app.server.url,
                 "NO_COLOR": "1",

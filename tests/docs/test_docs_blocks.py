@@ -72,7 +72,9 @@ def _step(stage: Stage, block: Block, step: Command, code: int) -> None:
 
     def look() -> bool:
         seen.append(stage.run(step.line))
-        return seen[-1][0] == code and (not step.output or shows(step.output, seen[-1][1]))
+        got, output = seen[-1]
+        wanted = not step.output or shows(step.output, output, varies=block.varies)
+        return got == code and wanted
 
     if any(f"orch {asking}" in step.line for asking in _ASKING):
         until(look, f"{block.place}: $ {step.line}", within=45, show=lambda: seen[-1][1])

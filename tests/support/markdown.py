@@ -3,6 +3,7 @@
 <!-- not run: REASON -->    the block cannot run here; the reason is shown by a test
 <!-- file: NAME -->         the block is that file, for the commands that follow
 <!-- exit: N -->            the last command of the block ends with this exit code
+<!-- varies: numbers -->    every number in the output stands for any number
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
 _FENCE = re.compile(r"^(?P<indent> *)```(?P<language>\S*)\s*$")
-_COMMENT = re.compile(r"^ *<!-- (?P<word>not run|file|exit): (?P<value>.+?) -->\s*$")
+_COMMENT = re.compile(r"^ *<!-- (?P<word>not run|file|exit|varies): (?P<value>.+?) -->\s*$")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +29,7 @@ class Block:
     not_run: str = ""
     name: str = ""
     exit_code: int = 0
+    varies: bool = False
 
     @property
     def place(self) -> str:
@@ -77,6 +79,7 @@ def blocks(file: Path) -> Iterator[Block]:
                 not_run=notes.get("not run", ""),
                 name=notes.get("file", ""),
                 exit_code=int(notes.get("exit", "0")),
+                varies="varies" in notes,
             )
             notes = {}
         number += 1
@@ -96,16 +99,29 @@ def commands(block: Block) -> list[Command]:
     return found
 
 
-def shows(stated: str, got: str) -> bool:
+def shows(stated: str, got: str, *, varies: bool = False) -> bool:
     """Whether an output is as the page states it.
 
-    `…` stands for anything within a line, and alone on a line for any number of lines. White space
-    counts as one blank, since tables are as wide as what they hold.
+    `…` stands for anything within a line, and alone on a line for any number of lines; the id of a
+    run stands for any. `varies`: a number stands for any number. White space counts as one blank,
+    since tables are as wide as what they hold.
     """
     wanted = [" ".join(line.split()) for line in stated.splitlines() if line.strip()]
     lines = "".join(" ".join(line.split()) + "\n" for line in got.splitlines() if line.strip())
     pattern = "".join(
-        r"(?:.*\n)*?" if line == "…" else ".*?".join(map(re.escape, line.split("…"))) + r" *\n"
-        for line in wanted
+        r"(?:.*\n)*?" if line == "…" else _pattern(line, varies=varies) + r" *\n" for line in wanted
     )
     return re.fullmatch(pattern, lines) is not None
+
+
+def _pattern(line: str, *, varies: bool) -> str:
+    parts = re.split(r"(…|\br[0-9a-f]{24}\b|[0-9]+)", line)
+    return "".join(_part(part, varies=varies) for part in parts)
+
+
+def _part(part: str, *, varies: bool) -> str:
+    if part == "…":
+        return ".*?"
+    if re.fullmatch(r"r[0-9a-f]{24}", part):
+        return part[0] + "[0-9a-f]{24}"
+    return "[0-9]+" if varies and part.isdecimal() else re.escape(part)
