@@ -54,10 +54,15 @@ class TriggerFile:
     policies: Policies
     job: Mapping[str, Any]
     document: Document = field(compare=False, repr=False)
+    head: Document | None = field(default=None, compare=False, repr=False)
     job_path: Path = field(default=("job",), compare=False, repr=False)
     job_dir: FilePath | None = field(default=None, compare=False, repr=False)
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def problem(self, path: Path, message: str, remedy: str) -> Problem:
+        """Make a problem that points at a setting or policy; `head` is where those stand."""
+        return (self.head or self.document).problem(path, message, remedy)
 
     def to_json(self) -> dict[str, Any]:
         """Return the trigger as a file would state it: defaults left out, durations as `5m`."""
@@ -204,6 +209,7 @@ class _Reader:
             policies=policies,
             job=job,
             document=source.document,
+            head=self.document,
             job_path=source.path,
             job_dir=source.directory,
             description=description,

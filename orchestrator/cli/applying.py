@@ -74,9 +74,7 @@ def gather(paths: Sequence[Path]) -> Iterator[Wanted]:
             name = checked.file.name
             if name in first:
                 message = f"{first[name]} is called {name!r} too"
-                problems.append(
-                    checked.file.document.problem(("name",), message, "Rename one of them")
-                )
+                problems.append(checked.file.problem(("name",), message, "Rename one of them"))
                 continue
             first[name] = source.name
             whole, body = checked.stated(), files.body_of(checked)

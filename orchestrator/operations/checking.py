@@ -116,9 +116,7 @@ class FileChecker:
         try:
             schedule = connector.schedule(file.settings)
         except SettingsError as error:
-            problems += [
-                file.document.problem(_path(p.path), p.message, p.remedy) for p in error.problems
-            ]
+            problems += [file.problem(_path(p.path), p.message, p.remedy) for p in error.problems]
         job: Mapping[str, Any] = {}
         text = ""
         try:

@@ -112,7 +112,7 @@ class Registrar:
             path = next(iter(checked.file.settings), "schedule")
             raise specs.SpecError(
                 [
-                    checked.file.document.problem(
+                    checked.file.problem(
                         (path,), "nothing is due any more", "Give a time that is still to come"
                     )
                 ]
