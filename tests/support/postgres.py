@@ -76,10 +76,11 @@ class PostgresServer:
         except psycopg.OperationalError as error:
             raise NoPostgres(f"the server does not answer: {error}") from error
 
-    def new_database(self) -> str:
-        """Make an empty database; returns its URL."""
+    def new_database(self, template: str = "template1") -> str:
+        """Make an empty database, or a copy of one that nobody uses; returns its URL."""
         name = f"orch_test_{os.getpid()}_{next(_numbers)}"
-        self._ask(f'CREATE DATABASE "{name}"')
+        source = template.partition("?")[0].rpartition("/")[2]
+        self._ask(f'CREATE DATABASE "{name}" TEMPLATE "{source}"')
         self._made.append(name)
         base, slash, rest = self._admin.rpartition("/postgres?")
         if slash:

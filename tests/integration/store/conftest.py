@@ -6,16 +6,41 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine
 
+from orchestrator.store import migrate
+from orchestrator.store.database import normalise_url
 from tests.support.clocks import FakeClock
 from tests.support.ledger import Ledger
+from tests.support.postgres import PostgresServer
+
+BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+@pytest.fixture(params=BOTH)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The URL of a database without a schema."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgres_url")
+    return f"sqlite:///{tmp_path / 'orch.db'}"
+
+
+@pytest.fixture(scope="session")
+def migrated(postgres_server: PostgresServer) -> str:
+    """The URL of a PostgreSQL database with the schema and nothing in it, to be copied."""
+    url = postgres_server.new_database()
+    engine = create_engine(normalise_url(url))
+    migrate.upgrade(engine)
+    engine.dispose()
+    return url
+
+
+@pytest.fixture(params=BOTH)
 def store_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     """The URL of an empty store."""
     if request.param == "postgresql":
-        return request.getfixturevalue("postgres_url")
+        server: PostgresServer = request.getfixturevalue("postgres_server")
+        return server.new_database(request.getfixturevalue("migrated"))
     return f"sqlite:///{tmp_path / 'orch.db'}"
 
 

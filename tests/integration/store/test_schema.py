@@ -88,7 +88,7 @@ def test_an_unknown_database_is_refused(url: str) -> None:
         Database(url)
 
 
-def test_many_orchestrators_open_an_empty_store_at_once(store_url: str) -> None:
+def test_many_orchestrators_open_an_empty_store_at_once(empty_url: str) -> None:
     """The first start of several orchestrators makes one schema and one instance name."""
     opened: list[Database] = []
     problems: list[BaseException] = []
@@ -97,7 +97,7 @@ def test_many_orchestrators_open_an_empty_store_at_once(store_url: str) -> None:
     def open_one() -> None:
         together.wait()
         try:
-            opened.append(Database(store_url))
+            opened.append(Database(empty_url))
         except BaseException as error:
             problems.append(error)
 
