@@ -1,0 +1,109 @@
+"""Jobs submitted per second, against a plain loop of `requests.put` with as many threads.
+
+Both send the very same bytes to the same stub, in turn. The stub stands once for a node at the
+pace of a real one (560 jobs/s whoever asks, about 1 ms more for each answer) and once for one that
+answers at once, where both are bound by their own processor time: there orch also renders, seals
+and commits what the loop finds ready.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Iterator
+from statistics import median
+from typing import Any
+
+import requests
+
+from orchestrator.domain.clock import SECOND
+from tests.bench.population import group, populate
+from tests.bench.processes import Place, StubNode
+from tests.bench.report import Row
+from tests.bench.watching import Accepted, now, running
+from tests.support.waiting import until
+
+_THREADS = 8
+_WITHIN = 300.0
+_REAL = ("--pace", "560", "--latency", "0.001")
+
+
+def run(place: Place) -> Iterator[Row]:
+    """Measure; both in turn, the first turn is a warm-up."""
+    jobs, rounds, warm_up = (40, 1, 0) if place.quick else (3_000, 3, 1)
+    for what, options in (("a node at its pace", _REAL), ("a stub that answers at once", ())):
+        ours: list[float] = []
+        plain: list[float] = []
+        with StubNode(place, "submission-node", *options) as node:
+            for _ in range(warm_up + rounds):
+                ours.append(_orch(place, node.url, jobs))
+                plain.append(place.call(loop, bacalhau=node.url, threads=_THREADS)["rate"])
+                requests.get(f"{node.url}/bench/forget", timeout=10)
+        yield Row(
+            what=f"submissions, {what}",
+            unit="/s",
+            orch=median(ours[warm_up:]),
+            peer=median(plain[warm_up:]),
+            n=f"{rounds} x {jobs:,}",
+            note=f"{_THREADS} threads each; accepted and committed; peer: requests.put"
+            + ("; target 0.9" if options else ""),
+        )
+
+
+def _orch(place: Place, url: str, jobs: int) -> float:
+    data_dir = place.fresh("submission")
+    populate(place, data_dir, [group("put", jobs, now() - SECOND, variants=5, every="1d")])
+    rate = place.call(submit, data_dir=str(data_dir), bacalhau=url, jobs=jobs)["rate"]
+    place.done("submission")
+    return rate
+
+
+def submit(data_dir: str, bacalhau: str, jobs: int) -> dict[str, Any]:
+    """Let a daemon submit what is ready; jobs a second from the first that the node saw until
+    the last is committed as accepted."""
+    with running(data_dir, bacalhau, max_in_flight=2 * jobs, send_threads=_THREADS) as app:
+        app.firing.run_once()
+        accepted = Accepted(app)
+        app.start()
+        until(
+            lambda: len(accepted.runs) >= jobs,
+            f"{jobs} jobs accepted",
+            within=_WITHIN,
+            show=lambda: (len(accepted.runs), app.cluster.status),
+        )
+    first = requests.get(f"{bacalhau}/bench/puts", timeout=60).json()[0][0]
+    return {"rate": jobs / (max(at for _, at in accepted.runs) - first) * SECOND}
+
+
+def loop(bacalhau: str, threads: int) -> dict[str, Any]:
+    """PUT what the node was sent before once more; jobs a second."""
+    bodies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
+    for body in requests.get(f"{bacalhau}/bench/bodies", timeout=60).content.split(b"\n"):
+        bodies.put(body)
+    count = bodies.qsize()
+    requests.get(f"{bacalhau}/bench/forget", timeout=60)
+
+    def work() -> None:
+        with requests.Session() as session:
+            while True:
+                try:
+                    body = bodies.get_nowait()
+                except queue.Empty:
+                    return
+                answer = session.put(
+                    f"{bacalhau}/api/v1/orchestrator/jobs",
+                    data=body,
+                    headers={"Content-Type": "application/json"},
+                    timeout=30,
+                )
+                answer.raise_for_status()
+                answer.json()
+
+    workers = [threading.Thread(target=work) for _ in range(threads)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join()
+    end = now()
+    first = requests.get(f"{bacalhau}/bench/puts", timeout=60).json()[0][0]
+    return {"rate": count / (end - first) * SECOND}
