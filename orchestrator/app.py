@@ -99,6 +99,9 @@ class App:
         self.clock: Clock = clock or SystemClock()
         self.registry = registry or Registry.load()
         self.signals = Signals()
+        self._stop_client = threading.Event()
+        self._starter: threading.Thread | None = None
+        self.client = build_client(config, self._stop_client)
         config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = DirectoryLock(config.data_dir)
         try:
@@ -110,12 +113,14 @@ class App:
         except BaseException:
             self._lock.release()
             raise
-        self.owner = _owner(config.data_dir)
-        self._stop_client = threading.Event()
-        self._starter: threading.Thread | None = None
-        self.client = build_client(config, self._stop_client)
-        self._build_store()
-        self._build_services()
+        try:
+            self.owner = _owner(config.data_dir)
+            self._build_store()
+            self._build_services()
+        except BaseException:
+            self.database.close()
+            self._lock.release()
+            raise
 
     def _build_store(self) -> None:
         config, database = self.config, self.database
