@@ -32,6 +32,8 @@ _EACH = 1.0  # seconds between looks
 def run_demo(data_dir: Path, *, length: float | None, listen: str, node: str) -> None:
     """Run until a signal, or for `length` seconds. Raises CliError."""
     view = choose_view()
+    for option, address in (("--listen", listen), ("--node", node)):
+        _loopback(option, address)
     with handled(signal.SIGINT, signal.SIGTERM) as wait:
         view.note("starting …")
         with _everything(data_dir, listen, node, view) as (app, api):
@@ -109,14 +111,20 @@ def _start_node(dev_node: DevNode, data_dir: Path) -> None:
         raise CliError(f"the node cannot start: {error}: choose another --node") from error
 
 
-def _free(option: str, address: str, view: View) -> tuple[str, int]:
-    """A loopback address as asked for, or one with a free port where that is taken."""
+def _loopback(option: str, address: str) -> int:
+    """The port of a loopback address. Raises CliError for any other."""
     try:
         host, port = split_listen(address)
     except ValueError as error:
         raise usage(f"{option} {address!r}: {error}") from error
     if host not in ("127.0.0.1", "localhost"):
         raise usage(f"{option} {address!r}: the demo is for this machine: write 127.0.0.1:{port}")
+    return port
+
+
+def _free(option: str, address: str, view: View) -> tuple[str, int]:
+    """The address as asked for, or one with a free port where that is taken."""
+    port = _loopback(option, address)
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
