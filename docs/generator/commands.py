@@ -53,7 +53,7 @@ def _argument(argument: Any) -> str:
 
 def _option(option: Any) -> tuple[str, str]:
     names = [*option.opts, *option.secondary_opts]
-    value = "" if option.is_flag else f" {option.metavar or "VALUE"}"
+    value = "" if option.is_flag else f" {option.metavar or 'VALUE'}"
     shown = ", ".join(code(name + value) for name in names)
     notes = [sentence(option.help or "")]
     if option.required:
