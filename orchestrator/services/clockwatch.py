@@ -50,6 +50,6 @@ class ClockWatch(Service):
             _log.warning("the clock was set", step_seconds=round(step / SECOND, 3))
             # What waits for a retry or a deadline was to wait for a while: neither an hour nor not
             # at all.
-            self._flights.shift_waits(step, now)
+            self._flights.shift_waits(step, now, noticed=2 * TICK)
             self._signals.raise_all()
         return now + TICK

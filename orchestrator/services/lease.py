@@ -27,6 +27,7 @@ class LeaseKeeper(Service):
     def __init__(self, clock: Clock, signals: Signals, leases: Leases) -> None:
         super().__init__(clock, signals)
         self._leases = leases
+        self._given_back = False
 
     def run_once(self) -> int | None:
         """Renew once, and look for orphans."""
@@ -39,4 +40,6 @@ class LeaseKeeper(Service):
     def stop(self) -> None:
         """End the loop and give the lease back, so that others need not wait for its end."""
         super().stop()
-        self._leases.give_back()
+        if not self._given_back:
+            self._leases.give_back()
+            self._given_back = True

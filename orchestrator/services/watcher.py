@@ -46,6 +46,7 @@ class Watch:
     """A job that is watched."""
 
     flight: Flight
+    since: float  # monotonic: when the cluster accepted it
     missing_since: float | None = None  # monotonic
     turn: int = 0  # of its newest place in the heap; older ones are void
 
@@ -116,7 +117,8 @@ class Watcher(Service):
             key = (flight.run_id, flight.number)
             with self._state:
                 known = self._watches.get(key)
-                watch = known or Watch(flight=flight)
+                age = max(0, now - (flight.submitted_at or now)) / SECOND
+                watch = known or Watch(flight=flight, since=self._clock.monotonic() - age)
                 watch.flight = flight
                 self._watches[key] = watch
             self._schedule(watch, now, at_once=at_once)
@@ -126,13 +128,13 @@ class Watcher(Service):
         flight = watch.flight
         with self._state:
             estimate = self._estimates.get(flight.trigger_uid, DurationEstimate())
-            at = next_poll(now, since=flight.submitted_at or now, estimate=estimate)
-            if at_once:
-                at = now
+            ticks = self._clock.monotonic()
+            age = int((ticks - watch.since) * SECOND)
+            wait = 0 if at_once else next_poll(age, since=0, estimate=estimate) - age
             if flight.stopped_at is not None and flight.hold_until > now:
-                at = flight.hold_until
+                wait = flight.hold_until - now
             watch.turn += 1
-            due = self._clock.monotonic() + max(0, at - now) / SECOND
+            due = ticks + wait / SECOND
             heapq.heappush(self._heap, (due, next(self._ties), watch.turn, watch))
 
     def _poll(self, watch: Watch) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Update,
     and_,
@@ -276,28 +277,38 @@ class Flights:
         with self._db.read() as conn:
             return [to_flight(row) for row in conn.execute(statement).mappings()]
 
-    def shift_waits(self, step: int, now: int) -> None:
-        """The clock was set by `step`: let retries, rates and deadlines move with it."""
-        before = min(now, now - step)  # what was to come when the clock was set, comes after this
+    def shift_waits(self, step: int, now: int, noticed: int = 0) -> None:
+        """The clock was set by `step`: let retries, rates and deadlines move with it.
+
+        It was set at most `noticed` microseconds ago; what was written since is right already.
+        """
+
+        def waits(column: ColumnElement[int]) -> ColumnElement[bool]:
+            # What was to come before the step: now long past, or far off.
+            return column.between(now - step, now) if step > 0 else column > now
 
         def operation(tx: Tx) -> None:
             tx.conn.execute(
                 update(runs)
-                .where(schema.is_delayed, runs.c.not_before > before)
+                .where(schema.is_delayed, waits(runs.c.not_before))
                 .values(not_before=runs.c.not_before + step)
             )
             tx.conn.execute(
                 update(triggers)
-                .where(triggers.c.rate_next > before)
+                .where(waits(triggers.c.rate_next))
                 .values(rate_next=triggers.c.rate_next + step)
             )
-            for column in (attempts.c.deadline_at, attempts.c.hold_until):
+            for column, written in (
+                (attempts.c.deadline_at, attempts.c.submitted_at),
+                (attempts.c.hold_until, attempts.c.stopped_at),
+            ):
                 tx.conn.execute(
                     update(attempts)
                     .where(
                         attempts.c.deadline_at.is_not(None),
                         attempts.c.ended_at.is_(None),
-                        column > before,
+                        column > min(now, now - step),
+                        ~written.between(now - noticed, now),
                     )
                     .values({column: column + step})
                 )

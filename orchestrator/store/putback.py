@@ -88,9 +88,11 @@ class PutBack:
                 body=None,
             )
         )
-        tx.conn.execute(
-            update(attempts).where(attempts.c.run_id == job.run_id).values(settled=True)
-        )
+        failed = tx.conn.execute(
+            update(attempts)
+            .where(attempts.c.run_id == job.run_id, ~attempts.c.settled)
+            .values(settled=True)
+        ).rowcount
         tx.conn.execute(
             insert(attempts).values(
                 run_id=job.run_id,
@@ -119,6 +121,7 @@ class PutBack:
                 owner=self._owner,
                 fence=runs.c.fence + 1,
                 attempts=job.attempt,
+                tries=runs.c.tries + failed,
             )
         )
         tx.notify(Topic.ADOPTED, Topic.CHANGED)
