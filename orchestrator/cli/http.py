@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextvars import ContextVar
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -13,8 +12,6 @@ import requests
 from orchestrator.cli.errors import FAILED, UNREACHABLE, CliError, usage
 
 DEFAULT_URL = "http://127.0.0.1:7070"
-ROOT_URL: ContextVar[str | None] = ContextVar("ROOT_URL", default=None)
-"""What the root command's `--url` or `ORCH_URL` said."""
 
 _CONNECT = 5.0  # seconds
 _READ = 120.0
@@ -66,7 +63,7 @@ class Api:
     """The HTTP API of one orchestrator. Proxies and .netrc of the environment are not used."""
 
     def __init__(self, url: str | None = None, *, connect_timeout: float = _CONNECT) -> None:
-        given = url or ROOT_URL.get() or os.environ.get("ORCH_URL") or DEFAULT_URL
+        given = url or os.environ.get("ORCH_URL") or DEFAULT_URL
         self.url = check_url(given)
         self._connect = connect_timeout
         self._session = requests.Session()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from typing import Annotated, Any
@@ -92,7 +93,6 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    ctx: typer.Context,
     url: Annotated[
         str | None,
         typer.Option(
@@ -107,7 +107,9 @@ def _root(
         typer.Option("--version", callback=_version, is_eager=True, help="Show the version."),
     ] = False,
 ) -> None:
-    ctx.obj = url
+    if url:
+        # Commands are made one by one, each with its own --url: they see this one as its default.
+        os.environ["ORCH_URL"] = url
 
 
 def build() -> Any:
