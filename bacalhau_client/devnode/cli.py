@@ -47,7 +47,7 @@ def serve(config: DevNodeConfig) -> int:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parses the command line and serves; 2 for usage that makes no sense."""
-    options = _parser().parse_args(argv)
+    options = parser().parse_args(argv)
     try:
         config = _config(options)
     except ConfigError as error:
@@ -56,13 +56,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return serve(config)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
+def parser() -> argparse.ArgumentParser:
+    """The options of the command line."""
+    result = argparse.ArgumentParser(
         prog="orch dev-node", description="A local node with Bacalhau's HTTP API."
     )
-    add = parser.add_argument
+    add = result.add_argument
     add("--listen", default="127.0.0.1:1234", metavar="HOST:PORT", help="port 0 takes a free one")
-    add("--data-dir", type=Path, default=Path(".orch/devnode"), metavar="DIR")
+    add(
+        "--data-dir",
+        type=Path,
+        default=Path(".orch/devnode"),
+        metavar="DIR",
+        help="where jobs and their state are kept",
+    )
     add(
         "--image",
         action="append",
@@ -79,10 +86,22 @@ def _parser() -> argparse.ArgumentParser:
         help="adds a compute node with these labels; without any there is one without labels",
     )
     add("--capacity", type=int, default=default_capacity(), help="executions at once on each node")
-    add("--allow-env", action="append", default=[], metavar="REGEX")
-    add("--allow-path", action="append", default=[], metavar="DIR[:rw]")
+    add(
+        "--allow-env",
+        action="append",
+        default=[],
+        metavar="REGEX",
+        help="variables of this machine that env:NAME values of a task may read",
+    )
+    add(
+        "--allow-path",
+        action="append",
+        default=[],
+        metavar="DIR[:rw]",
+        help="a directory that localDirectory sources may read, with :rw write",
+    )
     add("--api-key", action="append", default=[], metavar="NAME=KEY", help="require a bearer key")
-    return parser
+    return result
 
 
 def _config(options: argparse.Namespace) -> DevNodeConfig:
