@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Iterator
 from typing import Any
 
+from bacalhau_client.devnode import cli as devnode
 from generator.markdown import code, fenced, page, sentence, table
 from orchestrator.cli import root
 
@@ -21,6 +22,8 @@ def command_line() -> str:
     for name, _, _ in root.COMMANDS:
         command: Any = root.load(name)
         parts += _command(f"orch {name}", command, 2)
+        if name == "dev-node":
+            parts.append(_dev_node())
     return page("Command line", *parts)
 
 
@@ -38,6 +41,16 @@ def _command(path: str, command: Any, level: int) -> Iterator[str]:
     yield fenced(" ".join(usage))
     if options:
         yield table(("Option", "Meaning"), [_option(option) for option in options])
+
+
+def _dev_node() -> str:
+    """The local node stands by itself, so it reads its own options."""
+    rows: list[tuple[str, str]] = []
+    for action in devnode.parser()._actions:
+        value = "" if action.nargs == 0 else f" {action.metavar or action.dest.upper()}"
+        names = ", ".join(code(name + value) for name in action.option_strings)
+        rows.append((names, sentence((action.help or "").replace("%%", "%"))))
+    return table(("Option", "Meaning"), rows)
 
 
 def _text(text: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import tempfile
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
@@ -38,7 +39,7 @@ document is wrong. Requests with another method than GET need `Content-Type: app
 @lru_cache(maxsize=1)
 def _answers() -> tuple[dict[str, Any], str]:
     """The API's description and its metrics, from an orchestrator started for this."""
-    logging.set_up(level="error", json=False)
+    logging.set_up(level="error", json=False, stream=io.StringIO())
     with tempfile.TemporaryDirectory() as directory:
         # Nothing listens at port 1: no cluster is needed for a description.
         config = Config(

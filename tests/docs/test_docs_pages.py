@@ -15,11 +15,12 @@ from tests.support.markdown import ROOT, documents
 _LINK = re.compile(r"\[[^\]]*\]\((?P<target>[^)\s]+)\)")
 _HEADING = re.compile(r"^#{1,6} (?P<text>.+)$", re.MULTILINE)
 _FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
+_CODE = re.compile(r"`[^`\n]+`(?!\])")
 _PAGES = sorted({*documents(), *(ROOT / "docs" / "reference").glob("*.md")})
 
 
 def _prose(file: Path) -> str:
-    return _FENCED.sub("", file.read_text(encoding="utf-8"))
+    return _CODE.sub("", _FENCED.sub("", file.read_text(encoding="utf-8")))
 
 
 def _anchors(file: Path) -> set[str]:
