@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import ColumnElement, case, func, or_, select, update
+from sqlalchemy import ColumnElement, Connection, case, func, or_, select, update
 
 from orchestrator.domain.clock import to_rfc3339
 from orchestrator.domain.overlap import capacity
@@ -17,7 +17,7 @@ from orchestrator.store.database import Database
 from orchestrator.store.errors import Conflict, Missing
 from orchestrator.store.intake import Admittance, new_run
 from orchestrator.store.lines import hold, move_done, promote
-from orchestrator.store.schema import attempts, runs, triggers
+from orchestrator.store.schema import attempts, partitions, runs, triggers
 from orchestrator.store.values import Trigger
 from orchestrator.store.writer import Tx
 
@@ -103,17 +103,22 @@ class Commands:
         *,
         dry_run: bool = False,
     ) -> Backfilled:
-        """Run the due times that have not run: no row yet, or skipped. Others are kept."""
+        """Run the due times that have not run: no row yet, or skipped. Others are kept.
+
+        Of what retention has removed the ledger only knows that it was there: it is no gap.
+        """
         if dry_run:
-            return self._preview(trigger, gaps)
+            return self._preview(trigger, partition, gaps)
+        asked = len(gaps)
 
         def operation(tx: Tx) -> Backfilled:
             now = self._db.clock.now()
             hold(tx.conn, [(trigger.uid, partition)])
             priority = how.priority + _BACKFILL_PRIORITY
             created = revived = 0
-            for start in range(0, len(gaps), _CHUNK):
-                chunk = gaps[start : start + _CHUNK]
+            told = _told(tx.conn, trigger, partition, gaps)
+            for start in range(0, len(told), _CHUNK):
+                chunk = told[start : start + _CHUNK]
                 revived += tx.conn.execute(
                     update(runs)
                     .where(
@@ -143,17 +148,19 @@ class Commands:
             detail = {"from": to_rfc3339(gaps[0].due_at), "to": to_rfc3339(gaps[-1].due_at)}
             trail.write(tx, actor, "backfill", trigger.name, detail, now)
             tx.notify(Topic.CHANGED)
-            return Backfilled(created=created, revived=revived, kept=len(gaps) - created - revived)
+            return Backfilled(created=created, revived=revived, kept=asked - created - revived)
 
         if not gaps:
             return Backfilled(created=0, revived=0, kept=0)
         return self._db.write(operation, "backfill")
 
-    def _preview(self, trigger: Trigger, gaps: Sequence[Gap]) -> Backfilled:
+    def _preview(self, trigger: Trigger, partition: str, gaps: Sequence[Gap]) -> Backfilled:
         existing = skipped = 0
         with self._db.read() as conn:
-            for start in range(0, len(gaps), _CHUNK):
-                keys = [gap.key for gap in gaps[start : start + _CHUNK]]
+            told = _told(conn, trigger, partition, gaps)
+            existing += len(gaps) - len(told)
+            for start in range(0, len(told), _CHUNK):
+                keys = [gap.key for gap in told[start : start + _CHUNK]]
                 statement = select(runs.c.state, runs.c.reason).where(
                     runs.c.trigger_uid == trigger.uid, runs.c.key.in_(keys)
                 )
@@ -280,6 +287,23 @@ class Commands:
         if state is None:
             raise Missing(f"there is no run {run_id!r}")
         return RunState(state)
+
+
+def _told(conn: Connection, trigger: Trigger, partition: str, gaps: Sequence[Gap]) -> Sequence[Gap]:
+    """Those of which the kept ledger can tell whether they ran: not between the trigger's
+    registration and the place up to which retention has removed its runs."""
+    statement = select(partitions.c.base, partitions.c.base_ordinal).where(
+        partitions.c.trigger_uid == trigger.uid, partitions.c.name == partition
+    )
+    row = conn.execute(statement).first()
+    if row is None or not row.base_ordinal:
+        return gaps
+    base = int(row.base) if row.base is not None and row.base.isdecimal() else None
+    return [
+        gap
+        for gap in gaps
+        if gap.due_at < trigger.created_at or (base is not None and gap.due_at >= base)
+    ]
 
 
 def _reopened(queue: Queue, now: int) -> dict[str, Any]:

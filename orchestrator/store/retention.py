@@ -2,13 +2,15 @@
 
 Of an ordered partition only a contiguous prefix goes, and `base` moves with it: what is left
 still tiles from `base` to `planned`, so the audit holds without what is gone. Dead runs stay until
-somebody redrives or discards them, and so does everything behind them.
+somebody redrives or discards them, and so does everything behind them. So do backfilled due times
+outside of the order: without their rows they would be gaps again.
 """
 
 from __future__ import annotations
 
 from sqlalchemy import delete, or_, select, update
 
+from orchestrator.domain.states import Origin
 from orchestrator.store.database import Database
 from orchestrator.store.schema import attempts, outbox, partitions, runs, trail
 from orchestrator.store.writer import Tx
@@ -48,6 +50,7 @@ class Retention:
                         runs.c.due_at < before,
                         runs.c.ended_at < before,
                         runs.c.ordinal.is_(None),
+                        runs.c.origin != Origin.BACKFILL,
                         _IS_OVER,
                     )
                     .order_by(runs.c.due_at)

@@ -7,6 +7,7 @@ import sqlalchemy as sa
 from orchestrator.domain.clock import DAY
 from orchestrator.domain.overlap import Overlap
 from orchestrator.domain.states import RunState
+from orchestrator.store.commands import Backfilled, Gap
 from orchestrator.store.intake import Admittance
 from orchestrator.store.outbox import Callback
 from orchestrator.store.schema import attempts, outbox, partitions, runs
@@ -108,3 +109,19 @@ def test_the_trail_is_swept_by_age(ledger: Ledger) -> None:
     ledger.trigger("young")
     ledger.retention.sweep_trail(now)
     assert [entry["subject"] for entry in ledger.reads.trail(limit=9).items] == ["young"]
+
+
+def test_what_was_removed_is_no_gap(ledger: Ledger) -> None:
+    """A backfill over removed runs does not run them again: their jobs' names are taken."""
+    trigger, how = ledger.trigger(), Admittance(overlap=Overlap.ALLOW)
+    gaps = [Gap(key=f"due-{START + n * STEP}", due_at=START + n * STEP) for n in range(-1, 4)]
+    ledger.commands.backfill(trigger, PARTITION, gaps[:1], how, "me")
+    for run in [*ledger.runs(), *ledger.fire(trigger, 2)]:
+        ledger.finish(run)
+    ledger.retention.sweep(later(ledger))
+    expected = Backfilled(created=2, revived=0, kept=3)
+    preview = ledger.commands.backfill(trigger, PARTITION, gaps, how, "me", dry_run=True)
+    assert preview == expected
+    assert ledger.commands.backfill(trigger, PARTITION, gaps, how, "me") == expected
+    keys = {run.key for run in ledger.runs() if run.ended_at is None}
+    assert keys == {gap.key for gap in gaps[3:]}
