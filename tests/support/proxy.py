@@ -111,6 +111,11 @@ class _Rule:
     left: int | None  # None: until it is lifted
 
 
+class _Server(ThreadingHTTPServer):
+    def handle_error(self, request: object, client_address: object) -> None:
+        """Clients that are killed close their connections as they like."""
+
+
 class Proxy:
     """Forwards to `upstream` (`http://host:port`) what no rule catches. A context manager."""
 
@@ -127,12 +132,12 @@ class Proxy:
             def handle_any(self) -> None:
                 proxy._handle(self)
 
-            do_GET = do_PUT = do_POST = do_DELETE = handle_any
+            do_GET = do_PUT = do_POST = do_DELETE = handle_any  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:
                 """Be quiet."""
 
-        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._server = _Server(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
         self._server.block_on_close = False
         self._thread = threading.Thread(

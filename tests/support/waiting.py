@@ -12,7 +12,7 @@ _STEP = 0.02  # seconds between two looks
 
 
 def until(
-    condition: Callable[[], T],
+    condition: Callable[[], T | None],
     what: str,
     *,
     within: float = 20.0,

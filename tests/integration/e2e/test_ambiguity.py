@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -14,6 +13,7 @@ from orchestrator.services.cluster import ClusterState
 from tests.support.inprocess import ACTOR, Orch, Witness, lines
 from tests.support.jobs import NEVER, shell
 from tests.support.proxy import (
+    Exchange,
     Fault,
     Hold,
     Proxy,
@@ -26,7 +26,6 @@ from tests.support.proxy import (
 from tests.support.waiting import until
 
 _RUNS = 4
-_PUT = "/api/v1/orchestrator/jobs"
 
 
 def _note(file: Path) -> str:
@@ -173,17 +172,15 @@ def test_five_faults_while_others_succeed_are_the_end(
     orch.register(shell("poison", "exit 0", at=NEVER, overlap="allow"))
     orch.register(shell("good", _note(tmp_path / "noted"), every="500ms", overlap="allow"))
 
-    def only_poison(forge: Fault) -> Callable[..., None]:
-        def fault(exchange: object) -> None:
-            assert hasattr(exchange, "job_name")
-            if "poison" in exchange.job_name:  # pyright: ignore[reportAttributeAccessIssue]
-                forge(exchange)  # pyright: ignore[reportArgumentType]
-            else:
-                exchange.send(exchange.forward())  # pyright: ignore[reportAttributeAccessIssue]
+    forge = answer(500, body=b'{"Message":"a bug of mine"}')
 
-        return fault
+    def fault(exchange: Exchange) -> None:
+        if "poison" in exchange.job_name:
+            forge(exchange)
+        else:
+            exchange.send(exchange.forward())
 
-    proxy.rule(only_poison(answer(500, body=b'{"Message":"a bug of mine"}')), method="PUT")
+    proxy.rule(fault, method="PUT")
     run = orch.until_ended(orch.app.timing.fire("poison", ACTOR), within=40)
     assert run.state is RunState.DEAD
     assert "a bug of mine" in run.reason
