@@ -18,7 +18,7 @@ help: ## list the targets
 
 venv: $(VENV)/.ready ## make .venv with everything that is locked
 
-$(VENV)/.ready: pyproject.toml $(wildcard requirements/dev.lock)
+$(VENV)/.made:
 	@if [ -z "$(PYTHON)" ]; then \
 		echo "make: no Python 3.11 or later is on the PATH ($(CANDIDATES))."; \
 		echo "Install one, or say where it is: make PYTHON=/path/to/python3.11 $(MAKECMDGOALS)"; \
@@ -28,17 +28,31 @@ $(VENV)/.ready: pyproject.toml $(wildcard requirements/dev.lock)
 	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "make: $(PYTHON) cannot make environments: install its venv package" \
 		"(Debian: apt-get install python3-venv)"; exit 1; }
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv $(VENV)
+	@touch $@
+
+# What runs needs half of what tests need: nobody waits for the rest before the first run.
+$(VENV)/.run-ready: pyproject.toml $(wildcard requirements/run.lock) | $(VENV)/.made
+	@echo "installing into $(VENV), once: this takes a minute or two"
+	@if [ -f requirements/run.lock ]; then \
+		$(BIN)/python -m pip install --quiet --require-hashes -r requirements/run.lock && \
+		$(BIN)/python -m pip install --quiet --no-deps -e .; \
+	else \
+		$(BIN)/python -m pip install --quiet -e .; \
+	fi
+	@touch $@
+
+$(VENV)/.ready: pyproject.toml $(wildcard requirements/dev.lock) | $(VENV)/.made
+	@echo "installing into $(VENV) what tests need, once: this takes a few minutes"
 	@if [ -f requirements/dev.lock ]; then \
-		echo "installing what requirements/dev.lock names"; \
 		$(BIN)/python -m pip install --quiet --require-hashes -r requirements/dev.lock && \
 		$(BIN)/python -m pip install --quiet --no-deps -e .; \
 	else \
 		$(BIN)/python -m pip install --quiet -e '.[dev]'; \
 	fi
-	@touch $@
+	@touch $@ $(VENV)/.run-ready
 
-run: venv ## the demo: a local node, the orchestrator and examples, live in the terminal
+run: $(VENV)/.run-ready ## the demo: a local node, the orchestrator and examples, live in the terminal
 	@$(BIN)/orch demo --data-dir $(STATE)
 
 test: venv ## all tests
