@@ -144,9 +144,10 @@ class Server:
             import uvicorn
 
             from orchestrator.web import create_app
+            from orchestrator.web.uvicorn_server import UvicornServer
 
             self._deps = deps
-            self._server = uvicorn.Server(
+            self._server = UvicornServer(
                 uvicorn.Config(
                     create_app(deps),
                     http="h11",
