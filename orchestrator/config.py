@@ -160,7 +160,7 @@ def load(
         if given is not None:
             values[name], places[name] = given, place
     for name, value in values.items():
-        if is_duration(name) and not isinstance(value, str):
+        if name in Config.model_fields and is_duration(name) and not isinstance(value, str):
             problems.append(f"{places[name]}: {value!r} has no unit. Write 30s, 5m or 30d")
     if problems:
         raise ConfigError(problems)
@@ -219,5 +219,7 @@ def _sentence(error: Any, places: Mapping[str, str]) -> str:
     if not name:
         return message
     place = places.get(name, name)
-    shown = "" if name in SECRETS or not error["loc"] else f"{str(error['input'])[:80]!r}: "
+    given = str(error["input"])[:80]
+    # Some messages quote the value themselves.
+    shown = "" if name in SECRETS or not error["loc"] or repr(given) in message else f"{given!r}: "
     return f"{place}: {shown}{message[:1].lower()}{message[1:]}"

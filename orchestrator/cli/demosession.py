@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import signal
 import socket
+import sys
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -141,10 +143,15 @@ def _introduce(app: App, api: Api, data_dir: Path, view: View) -> None:
     other = "" if api.url == "http://127.0.0.1:7070" else f" --url {api.url}"
     view.note(f"node   {app.client.url}  (local, runs WebAssembly tasks)")
     view.note(f"API    {api.url}/api/v1  (curl {api.url}/api/v1/runs)")
-    view.note(f"ask    orch{other} status | triggers list | runs list")
+    view.note(f"ask    {_program()}{other} status | triggers list | runs list")
     view.note(f"files  {data_dir} (log: {_log_file(data_dir)})")
     if before:
         view.note(f"continuing: {before:,} runs in the ledger")
+
+
+def _program() -> str:
+    """How a person at this prompt calls `orch`."""
+    return "orch" if shutil.which("orch") else sys.argv[0]
 
 
 def _register(api: Api, data_dir: Path) -> None:

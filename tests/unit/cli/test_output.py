@@ -1,0 +1,106 @@
+"""Tables, times and text from outside."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from orchestrator.cli import output
+from orchestrator.cli.demoview import readable, row
+
+_WIDE = "x" * 150
+
+
+@pytest.fixture
+def zone(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The local zone is Berlin's."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+def test_a_table_in_a_pipe_is_not_cut(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without a terminal each row is one line, whole and without escapes."""
+    monkeypatch.delenv("COLUMNS", raising=False)
+    output.table(("A", "B"), [("short", _WIDE), ("longer", 3)], right=("B",))
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 3
+    assert lines[1].startswith("short   ")
+    assert _WIDE in lines[1]
+    assert lines[2].endswith(" 3")
+
+
+def test_a_table_in_80_columns_folds(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In 80 columns nothing is lost and no line is longer."""
+    monkeypatch.setenv("COLUMNS", "80")
+    output.table(("A", "B"), [("short", _WIDE)])
+    text = capsys.readouterr().out
+    assert max(len(line) for line in text.splitlines()) <= 80
+    assert text.count("x") == 150
+
+
+def test_text_from_outside_cannot_write_to_the_terminal(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Escapes, markup and line breaks in a cell stay text."""
+    output.table(("A",), [("\x1b[2J[bold]a[/bold]\nb",)])
+    text = capsys.readouterr().out
+    assert "\x1b" not in text
+    assert "[bold]a[/bold] b" in text
+
+
+def test_no_colours_unless_on_a_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """NO_COLOR turns them off on a terminal; elsewhere there are none."""
+
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    assert not output.coloured()
+    monkeypatch.setattr(sys, "stdout", Terminal())
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    assert output.coloured()
+    monkeypatch.setenv("NO_COLOR", "1")
+    assert not output.coloured()
+
+
+@pytest.mark.usefixtures("zone")
+def test_times_are_local_and_say_when_the_offset_is_another() -> None:
+    """A time of the other half of the year carries its offset."""
+    winter, summer = output.clock("2026-01-01T12:00:00Z"), output.clock("2026-07-01T12:00:00Z")
+    assert winter.startswith("2026-01-01 13:00:00")
+    assert summer.startswith("2026-07-01 14:00:00")
+    assert winter.endswith("+0100") != summer.endswith("+0200")
+    assert output.clock(None) == "-"
+
+
+def test_counts_are_readable() -> None:
+    """The counting task's JSON is told in words; anything else is shown as it is."""
+    text = '{"files":1,"bytes":9,"lines":1200,"levels":{"warn":2},"status":{"2xx":1198}}\n'
+    assert readable(text) == "1,200 lines  2xx 1,198  warn 2"
+    assert readable("hello\nworld") == "hello"
+    assert readable('{"lines": "x"}') == '{"lines": "x"}'
+
+
+def test_a_wasm_task_that_returned_is_ok() -> None:
+    """The node's -1 of a WebAssembly task that ended well is not shown as a failure."""
+    run = {
+        "id": "r",
+        "due_at": "2026-01-01T00:00:00Z",
+        "trigger": "t",
+        "state": "succeeded",
+        "reason": "",
+        "attempts": [{"exit_code": -1, "stdout": "hi\n"}],
+    }
+    assert row(run).exit_code == "ok"
+    assert row({**run, "state": "dead"}).exit_code == "-1"
