@@ -19,7 +19,11 @@ from urllib.parse import urlsplit
 
 TIMEOUT = 10.0  # seconds, for all of it
 _READ = 1024  # bytes of the answer
-_SHARED = ipaddress.ip_network("100.64.0.0/10")  # carriers' NAT; also clouds' metadata services
+# Not all of these are private to every version of Python: carriers' NAT (where some clouds keep
+# their metadata services), protocol assignments, local-use translation.
+_INSIDE = tuple(
+    ipaddress.ip_network(text) for text in ("100.64.0.0/10", "192.0.0.0/24", "64:ff9b:1::/48")
+)
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 
 
@@ -100,7 +104,7 @@ def is_public(address: str) -> bool:
             return False
         if inner is not None:
             return is_public(str(inner))
-    elif ip in _SHARED:
+    if any(ip in network for network in _INSIDE if network.version == ip.version):
         return False
     return ip.is_global and not ip.is_multicast and not ip.is_reserved
 

@@ -268,10 +268,15 @@ def test_a_certificate_that_cannot_be_used_is_a_clear_error(tmp_path: Path) -> N
     (tmp_path / "other").mkdir()
     _, other_key = _certificate(tmp_path / "other")
     none = tmp_path / "none"
-    for files in ({"tls_cert": cert, "tls_key": other_key}, {"tls_cert": none, "tls_key": none}):
-        app = App(
-            Config(data_dir=tmp_path / "data", bacalhau=NOBODY, listen="127.0.0.1:0", **files)
+    for tls_cert, tls_key in ((cert, other_key), (none, none)):
+        config = Config(
+            data_dir=tmp_path / "data",
+            bacalhau=NOBODY,
+            listen="127.0.0.1:0",
+            tls_cert=tls_cert,
+            tls_key=tls_key,
         )
+        app = App(config)
         try:
             with pytest.raises(StoreError, match=r"--tls-cert .* cannot be used"):
                 app.start()

@@ -152,14 +152,12 @@ def test_dead_runs_are_listed_redriven_and_discarded(api: Api) -> None:
     assert api.get("/status")["runs"]["dead"] == 2
     assert {run["id"] for run in api.get("/dead", trigger="dying")["items"]} == set(ids)
     assert api.post("/dead/redrive", {"runs": ids[:1]}) == {"count": 1}
-    again = until(
-        lambda: (
-            (run := api.get(f"/runs/{ids[0]}"))["state"] == "dead"
-            and len(run["attempts"]) == 2
-            and run
-        ),
-        "the redriven run dead again",
-    )
+
+    def dead_again() -> dict[str, Any] | None:
+        run = api.get(f"/runs/{ids[0]}")
+        return run if run["state"] == "dead" and len(run["attempts"]) == 2 else None
+
+    again = until(dead_again, "the redriven run dead again")
     assert [a["exit_code"] for a in again["attempts"]] == [3, 3]
     discarded = api.post("/dead/discard", {"trigger": "dying", "note": "known"})
     assert discarded == {"count": 2}
