@@ -96,9 +96,17 @@ class Database:
         except (OperationalError, InterfaceError) as error:
             raise Unavailable(f"the database does not answer: {error.orig}") from error
 
-    def submit(self, operation: Callable[[Tx], T], label: str) -> Future[T]:
-        """Carry out `operation` with others in one commit; `label` names its failpoints."""
-        return self._writer.submit(operation, label)
+    def submit(
+        self,
+        operation: Callable[[Tx], T],
+        label: str,
+        then: Callable[[Future[T]], None] | None = None,
+    ) -> Future[T]:
+        """Carry out `operation` with others in one commit; `label` names its failpoints.
+
+        `then` is called once it is committed, or has failed, before anyone is woken.
+        """
+        return self._writer.submit(operation, label, then)
 
     def write(self, operation: Callable[[Tx], T], label: str) -> T:
         """Carry out `operation` and wait for its commit."""

@@ -28,6 +28,7 @@ from sqlalchemy import (
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import AttemptState, Queue, RunState
 from orchestrator.store import schema
+from orchestrator.store.acceptances import Acceptances
 from orchestrator.store.database import Database
 from orchestrator.store.rows import FLIGHT_COLUMNS, to_flight, to_run
 from orchestrator.store.schema import attempts, runs, triggers
@@ -93,6 +94,7 @@ class Flights:
 
     def __init__(self, database: Database, owner: str) -> None:
         self._db = database
+        self._acceptances = Acceptances(database)
         self.owner = owner
         self._news: deque[tuple[str, int]] = deque()
 
@@ -317,37 +319,11 @@ class Flights:
 
     def accepted(self, flight: Flight, job_id: str) -> Future[bool]:
         """The cluster has the job: forget its bytes, start its deadline."""
-
-        def operation(tx: Tx) -> bool:
-            now = self._db.clock.now()
-            if not self._change(
-                tx,
-                flight,
-                (AttemptState.SENDING,),
-                state=AttemptState.ACCEPTED,
-                job_id=job_id,
-                body=None,
-                doubt=False,
-                submitted_at=now,
-                deadline_at=now + flight.total_us + flight.grace_us,
-            ):
-                return False
-            cancel = tx.conn.scalar(
-                update(runs)
-                .where(
-                    runs.c.id == flight.run_id,
-                    runs.c.fence == flight.fence,
-                    runs.c.state == RunState.SUBMITTING,
-                )
-                .values(state=RunState.RUNNING)
-                .returning(runs.c.cancel)
-            )
-            tx.notify(Topic.FLIGHT, Topic.CHANGED)
-            if cancel is not None:
-                tx.notify(Topic.CANCEL)
-            return True
-
-        return self._noted(flight, self._db.submit(operation, "accept"))
+        future: Future[bool] = Future()
+        # Noted before it is submitted: who is woken by the commit must find it in `news`.
+        self._noted(flight, future)
+        self._acceptances.submit(flight, job_id, future)
+        return future
 
     def doubted(self, flight: Flight, *, faults: int) -> Future[bool]:
         """No clear answer: the same bytes will be sent again, or the job found by its name."""

@@ -64,13 +64,21 @@ class Writer:
         self._thread = threading.Thread(target=self._loop, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, operation: Callable[[Tx], T], label: str) -> Future[T]:
+    def submit(
+        self,
+        operation: Callable[[Tx], T],
+        label: str,
+        then: Callable[[Future[T]], None] | None = None,
+    ) -> Future[T]:
         """Carry out `operation` in a transaction to come.
 
         The future has its result once the transaction is committed. It is called again if another
-        orchestrator's transaction went first, so it must keep no state outside of its own.
+        orchestrator's transaction went first, so it must keep no state outside of its own. `then`
+        is called with the future before anyone is woken, in the writer's thread.
         """
         future: Future[T] = Future()
+        if then is not None:
+            future.add_done_callback(then)
         with self._lock:
             if self._closed:
                 raise Unavailable("the store is closed")
