@@ -10,6 +10,7 @@ from orchestrator.web.access import Access
 from orchestrator.web.deps import Deps
 from orchestrator.web.gauges import Gauges
 from orchestrator.web.guard import Guard
+from orchestrator.web.models import PROBLEMS
 from orchestrator.web.routes import backup, dead, health, logs, runs, system, tokens, triggers
 
 _ROUTERS = (
@@ -35,6 +36,7 @@ def build(deps: Deps) -> FastAPI:
         docs_url=None,
         redoc_url=None,
         redirect_slashes=False,
+        responses=PROBLEMS,
     )
     app.state.deps = deps
     app.state.gauges = Gauges(deps)

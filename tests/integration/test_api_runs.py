@@ -11,6 +11,7 @@ import pytest
 
 from bacalhau_client.devnode import DevNode, DevNodeConfig
 from orchestrator.domain.clock import from_rfc3339
+from orchestrator.web.models import AttemptModel
 from tests.support.api import Api, serving
 from tests.support.waiting import until
 
@@ -87,6 +88,7 @@ def test_a_run_has_the_names_that_scripts_rely_on(api: Api) -> None:
         assert from_rfc3339(run[name]) > 0
     (attempt,) = run["attempts"]
     assert set(ATTEMPT_NAMES) <= set(attempt)
+    assert set(attempt) == set(AttemptModel.model_fields)
     assert attempt["number"] == 1
     assert attempt["state"] == "succeeded"
     assert attempt["exit_code"] == 0

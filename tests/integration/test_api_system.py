@@ -18,6 +18,7 @@ from orchestrator.config import Config
 from orchestrator.store import backup
 from orchestrator.store.errors import StoreError, Unavailable
 from orchestrator.web.accesslog import access_log
+from orchestrator.web.models import ProblemModel, RunModel, RunPageModel, TriggerModel
 from tests.support.api import Api, serving, trigger
 from tests.support.inprocess import Orch
 from tests.support.waiting import until
@@ -211,6 +212,18 @@ def test_openapi_describes_every_endpoint(api: Api) -> None:
             assert operation.get("description"), (method, path)
     body = paths["/api/v1/triggers/{name}/pause"]["post"]["requestBody"]
     assert "note" in body["content"]["application/json"]["schema"]["properties"]
+    assert "HTTPValidationError" not in str(document)
+
+
+def test_answers_have_the_shape_that_is_described(api: Api) -> None:
+    """The OpenAPI document's runs and triggers have the keys of the real ones, no more or less."""
+    api.register()
+    run = api.post("/triggers/tick/fire", status=201)
+    assert set(run) == set(RunModel.model_fields)
+    RunPageModel.model_validate(api.get("/runs"))
+    (listed,) = api.get("/triggers")["items"]
+    assert set(listed) == set(TriggerModel.model_fields)
+    ProblemModel.model_validate(api.get("/runs/nothing", 404))
 
 
 def test_the_access_log_is_in_the_combined_format(api: Api) -> None:

@@ -14,6 +14,7 @@ from orchestrator.store.reads import RunFilter
 from orchestrator.web import query, views
 from orchestrator.web.body import JsonBody, Strict, openapi_model
 from orchestrator.web.deps import Deps
+from orchestrator.web.models import RUNS
 from orchestrator.web.problems import invalid
 from orchestrator.web.routes._common import STRICT, Actor, D, api_router, reply
 
@@ -34,7 +35,7 @@ class WhichWithNote(Which):
     note: str = ""
 
 
-@router.get("/dead", dependencies=STRICT)
+@router.get("/dead", dependencies=STRICT, responses=RUNS)
 def list_dead(
     d: D,
     trigger: str | None = None,

@@ -10,6 +10,7 @@ from starlette.responses import JSONResponse
 from orchestrator.store.reads import RunFilter
 from orchestrator.web import query, views
 from orchestrator.web.body import JsonBody, Strict, openapi_model
+from orchestrator.web.models import RUN, RUNS
 from orchestrator.web.routes._common import STRICT, Actor, D, api_router, reply
 
 router = api_router("runs")
@@ -25,7 +26,7 @@ class Nothing(Strict):
     """A body without content."""
 
 
-@router.get("/runs", dependencies=STRICT)
+@router.get("/runs", dependencies=STRICT, responses=RUNS)
 def list_runs(
     d: D,
     trigger: str | None = None,
@@ -48,14 +49,16 @@ def list_runs(
     return reply(views.runs(found, d.reads.attempts([row.id for row in found.items])))
 
 
-@router.get("/runs/{run_id}", dependencies=STRICT)
+@router.get("/runs/{run_id}", dependencies=STRICT, responses=RUN)
 def show_run(d: D, run_id: str) -> JSONResponse:
     """One run with its attempts."""
     row = d.reads.run(run_id)
     return reply(views.run(row, d.reads.attempts([row.id])[row.id]))
 
 
-@router.post("/runs/{run_id}/cancel", dependencies=STRICT, openapi_extra=openapi_model(Cancel))
+@router.post(
+    "/runs/{run_id}/cancel", dependencies=STRICT, responses=RUN, openapi_extra=openapi_model(Cancel)
+)
 def cancel_run(d: D, actor: Actor, run_id: str, body: JsonBody) -> JSONResponse:
     """Ask for the end of an open run; its job is stopped, then the run is `cancelled`."""
     asked = body.check(Cancel)
@@ -63,7 +66,9 @@ def cancel_run(d: D, actor: Actor, run_id: str, body: JsonBody) -> JSONResponse:
     return show_run(d, run_id)
 
 
-@router.post("/runs/{run_id}/retry", dependencies=STRICT, openapi_extra=openapi_model(Nothing))
+@router.post(
+    "/runs/{run_id}/retry", dependencies=STRICT, responses=RUN, openapi_extra=openapi_model(Nothing)
+)
 def retry_run(d: D, actor: Actor, run_id: str, body: JsonBody) -> JSONResponse:
     """Run it again: a run that ended without success, or one that waits for its next attempt."""
     body.check(Nothing)

@@ -19,6 +19,7 @@ from orchestrator.web.body import (
     openapi_model,
 )
 from orchestrator.web.deps import Deps
+from orchestrator.web.models import TRIGGERS
 from orchestrator.web.problems import invalid
 from orchestrator.web.routes._common import STRICT, Actor, D, api_router, reply
 from orchestrator.web.submitted import plan_batch, read_trigger
@@ -66,7 +67,7 @@ class Nothing(Strict):
     """A body without content."""
 
 
-@router.get("/triggers", dependencies=STRICT)
+@router.get("/triggers", dependencies=STRICT, responses=TRIGGERS)
 def list_triggers(
     d: D,
     kind: str | None = None,
