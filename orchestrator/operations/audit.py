@@ -7,7 +7,7 @@ be found out. Every run that has ended says how, and none has two attempts that 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -120,23 +120,21 @@ class Auditor:
         }
         return summary, findings
 
-    def _due(self, partition: LedgerPartition, row: LedgerRow) -> Iterator[str]:
-        """Ask the schedule of the run's own version whether this is one of its due times."""
+    def _due(self, partition: LedgerPartition, row: LedgerRow) -> Sequence[str]:
+        """Ask the schedule of the run's own version whether this is one of its due times.
+
+        A run that was taken in by one version and revived by a later one fits the earlier one.
+        """
         schedule = self._schedule(row.definition)
         if schedule is None or row.reason == CHANGED:
-            return
-        try:
-            at = instant(row.key)
-        except ValueError:
-            yield "the key is not a due time"
-            return
-        if str(at) != row.start:
-            yield f"the key says {at}, the range begins at {row.start}"
-        if schedule.next_after(at - 1) != at:
-            yield "the schedule has no such due time"
-        following = schedule.next_after(at)
-        if row.end != ("end" if following is None else str(following)):
-            yield f"the schedule's next due time is {_when(str(following))}, not {_when(row.end)}"
+            return ()
+        found = list(_misfits(schedule, row))
+        if found and any(
+            other is not None and not list(_misfits(other, row))
+            for other in map(self._schedule, self._ledger.definitions(partition.trigger_uid))
+        ):
+            return ()
+        return found
 
     def _schedule(self, definition_hash: str) -> Schedule | None:
         definition = self._definitions.get(definition_hash)
@@ -149,6 +147,21 @@ class Auditor:
         """Whether a due time of an active trigger passed long ago without coming in."""
         wake_at = partition.wake_at
         return wake_at is not None and wake_at < self._clock.now() - _LATE
+
+
+def _misfits(schedule: Schedule, row: LedgerRow) -> Iterator[str]:
+    try:
+        at = instant(row.key)
+    except ValueError:
+        yield "the key is not a due time"
+        return
+    if str(at) != row.start:
+        yield f"the key says {at}, the range begins at {row.start}"
+    if schedule.next_after(at - 1) != at:
+        yield "the schedule has no such due time"
+    following = schedule.next_after(at)
+    if row.end != ("end" if following is None else str(following)):
+        yield f"the schedule's next due time is {_when(str(following))}, not {_when(row.end)}"
 
 
 _LATE = 60_000_000  # µs

@@ -10,7 +10,7 @@ from sqlalchemy import and_, func, or_, select
 from orchestrator.domain.states import ENDED, OPEN, AttemptState, RunState, TriggerState
 from orchestrator.store.database import Database
 from orchestrator.store.errors import Missing
-from orchestrator.store.schema import attempts, partitions, runs, triggers
+from orchestrator.store.schema import attempts, partitions, runs, trigger_versions, triggers
 
 _BATCH = 5000
 
@@ -135,6 +135,16 @@ class Ledger:
             if len(rows) < _BATCH:
                 return
             ordinal = rows[-1].ordinal + 1
+
+    def definitions(self, trigger_uid: str) -> list[str]:
+        """The definitions of all versions of a trigger, the newest first."""
+        statement = (
+            select(trigger_versions.c.definition)
+            .where(trigger_versions.c.trigger_uid == trigger_uid)
+            .order_by(trigger_versions.c.version.desc())
+        )
+        with self._db.read() as conn:
+            return list(conn.scalars(statement))
 
     def contradictions(self, trigger: str | None) -> Iterator[tuple[str, str, str]]:
         """Runs whose row contradicts itself or its attempts: (trigger, key, problem)."""

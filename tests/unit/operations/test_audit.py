@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
+from orchestrator.domain.clock import from_rfc3339
+
 if TYPE_CHECKING:
     from conftest import Bench
 
@@ -42,6 +44,17 @@ def test_a_ledger_without_fault_is_ok(ledger: Bench) -> None:
     (summary,) = result["triggers"]
     assert summary["runs"] == 5
     assert (summary["from"], summary["to"]) == ("2026-06-01T12:01:00Z", "2026-06-01T12:06:00Z")
+
+
+def test_a_revived_run_of_an_older_schedule_is_no_fault(bench: Bench) -> None:
+    """A due time that was skipped and runs after all under a later version keeps its range."""
+    bench.register(overlap="skip", catch_up="none")
+    bench.fire_until("2026-06-01T12:05:00Z")
+    bench.apply(overlap="skip", every="2m")
+    since, until = from_rfc3339("2026-06-01T12:00:30Z"), from_rfc3339("2026-06-01T12:04:30Z")
+    done = bench.app.timing.backfill("tick", since, until, "test")
+    assert done.revived == 2
+    assert problems(bench) == ""
 
 
 THIRD = "key = '2026-06-01T12:03:00Z'"
