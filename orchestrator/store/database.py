@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, insert, select, update
 from sqlalchemy.exc import DatabaseError, InterfaceError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from orchestrator.domain import names
 from orchestrator.domain.clock import Clock, SystemClock
@@ -95,6 +96,8 @@ class Database:
                 yield conn
         except (OperationalError, InterfaceError) as error:
             raise Unavailable(f"the database does not answer: {error.orig}") from error
+        except PoolTimeout as error:
+            raise Unavailable("too many questions to the database at once: try again") from error
 
     def submit(
         self,
