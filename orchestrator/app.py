@@ -79,8 +79,8 @@ def build_client(config: Config, stop: threading.Event) -> BacalhauClient:
 def _owner(data_dir: Path) -> str:
     """This orchestrator's id. It outlives the process, so that a restart goes on with its runs."""
     path = data_dir / "orch.id"
-    if path.exists():
-        return path.read_text().strip()
+    if path.exists() and (owner := path.read_text().strip()):  # empty after a power cut
+        return owner
     owner = secrets.token_hex(8)
     path.write_text(owner + "\n")
     return owner
