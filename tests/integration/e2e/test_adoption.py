@@ -197,7 +197,7 @@ def test_copy_of_a_store_never_touches_the_originals_jobs(
     """`restore --copy` has an instance name of its own and paused triggers; what runs for the
     original goes on, whatever the copy does."""
     original = patient
-    long = _fire(original, shell("long", _LONG, at=NEVER))
+    long = _fire(original, shell("long", _LONG, at=NEVER, stop_grace="200ms"))
     original.register(shell("tick", "exit 0", every="1s", overlap="allow"))
     original.until_run(long, lambda run: run.state is RunState.RUNNING, "runs")
     until(lambda: len(original.succeeded("tick")) >= 2, "ticks")
