@@ -17,6 +17,7 @@ from orchestrator.domain import signals, states
 ROOT = Path(__file__).resolve().parents[2]
 _MEMBER = re.compile(r"^    \w+ = \"(?P<value>\w+)\"  # (?P<comment>.+)$", re.MULTILINE)
 _WRITES = {"write", "submit", "_submit"}
+_STORES = ("self.", "database.")  # who writes: a store that is open, or a part of it
 
 
 def all_states() -> str:
@@ -75,12 +76,11 @@ def failpoints() -> str:
             if not isinstance(call, ast.Call):
                 continue
             name = getattr(call.func, "attr", getattr(call.func, "id", ""))
-            text = getattr(call.args[-1], "value", None) if call.args else None
-            if not isinstance(text, str) or not text.strip():
-                continue
-            if name == "reach":
+            texts = [getattr(argument, "value", None) for argument in call.args]
+            text = next((t for t in texts if isinstance(t, str) and t.isprintable()), "")
+            if name == "reach" and text:
                 points.setdefault(text, set()).add(place)
-            elif name in _WRITES:
+            elif name in _WRITES and text and ast.unparse(call.func).startswith(_STORES):
                 labels.setdefault(text, set()).add(place)
     return page(
         "Failpoints",

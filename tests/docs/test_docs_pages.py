@@ -96,6 +96,24 @@ def test_every_way_in_the_picture_is_explained():
     assert not {name for name in names if f"| {name} |" not in tables}
 
 
+def test_every_failpoint_that_the_architecture_names_is_there():
+    """The table of what happens when it is killed names points that the code passes."""
+    text = (ROOT / "docs" / "architecture.md").read_text()
+    section = text.partition("## Killed right here")[2].partition("\n## ")[0]
+    named = set(
+        re.findall(r"`((?:commit|firing|dispatch|send|watch|stop|callback)\.[a-z.]+)`", section)
+    )
+    reference = (ROOT / "docs" / "reference" / "failpoints.md").read_text()
+    known = set(re.findall(r"^\| `([^`]+)`", reference, re.MULTILINE))
+    missing = {
+        name
+        for name in named
+        if name not in known and name.removeprefix("commit.").rpartition(".")[0] not in known
+    }
+    assert len(named) > 15
+    assert not missing
+
+
 @pytest.mark.parametrize("file", _PAGES, ids=lambda file: file.relative_to(ROOT).as_posix())
 def test_no_page_names_a_place_of_one_machine(file: Path):
     """Paths of home and temporary directories mean nothing to a reader."""
