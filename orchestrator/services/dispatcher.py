@@ -6,7 +6,7 @@ import heapq
 import itertools
 import threading
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import ClassVar
 
 import structlog
@@ -24,6 +24,7 @@ from orchestrator.store.values import Flight, Run
 
 _log = structlog.get_logger(__name__)
 _BATCH = 64  # runs a claim
+_BACKLOG = 8  # attempts a thread: waiting for it, in it, or waiting for their commit
 _RETRY_DOUBT = 500_000  # µs: how soon a name is looked up after an unclear answer
 _RETRY_DOUBT_AT_MOST = 5 * SECOND
 
@@ -104,7 +105,7 @@ class Dispatcher(Service):
         """Claim one batch. Returns whether there may be more at once."""
         with self._state:
             backlog = len(self._sending)
-        room = min(_BATCH, 4 * self._threads - backlog)
+        room = min(_BATCH, _BACKLOG * self._threads - backlog)
         # While the cluster is in trouble, one attempt at a time is the probe.
         if self._cluster.status.state not in (ClusterState.OK, ClusterState.UNKNOWN):
             room = min(room, 1 - backlog)
@@ -146,8 +147,21 @@ class Dispatcher(Service):
             # The store is away, or we are wrong: the attempt stays as it is in the store.
             sending.doubt = True
             _log.exception("sending failed", run=sending.flight.run_id)
-        finally:
+        if progress is Progress.ACCEPTED and sending.commit is not None:
+            # This thread is needed for the next one; a commit takes longer than an answer.
+            sending.commit.add_done_callback(lambda commit: self._committed(sending, commit, wait))
+        else:
             self._finish(sending, progress, wait)
+
+    def _committed(self, sending: Sending, commit: Future[bool], wait: int) -> None:
+        """The store knows of an acceptance, or is away: then the job is found by its name."""
+        error = commit.exception()
+        if error is not None:
+            sending.doubt = True
+            _log.error("acceptance not written", run=sending.flight.run_id, error=str(error))
+        elif not commit.result():
+            _log.warning("attempt taken over by another orchestrator", run=sending.flight.run_id)
+        self._finish(sending, Progress.DONE if error is None else Progress.AGAIN, wait)
 
     def _finish(self, sending: Sending, progress: Progress, wait: int) -> None:
         flight = sending.flight
@@ -157,7 +171,7 @@ class Dispatcher(Service):
             else:
                 at = self._clock.monotonic() + wait / SECOND
                 heapq.heappush(self._later, (at, next(self._ties), sending, wait))
-            low = len(self._sending) < 2 * self._threads
+            low = 2 * len(self._sending) < _BACKLOG * self._threads
         if low or progress is Progress.AGAIN:
             self.wake()
 

@@ -7,6 +7,7 @@ same bytes again are a 500 that means "it is already there").
 
 from __future__ import annotations
 
+from concurrent.futures import Future
 from dataclasses import dataclass
 from enum import Enum
 
@@ -40,7 +41,8 @@ FAULTS_AT_MOST = 5  # answered 5xx for the same bytes, while others succeed
 class Progress(Enum):
     """What became of one try to send."""
 
-    DONE = "done"  # accepted, adopted or ended: nothing more to send
+    ACCEPTED = "accepted"  # accepted or adopted; its `commit` is under way
+    DONE = "done"  # ended: nothing more to send
     AGAIN = "again"  # no clear answer, or the cluster is away: the same bytes, later
 
 
@@ -52,6 +54,7 @@ class Sending:
     doubt: bool  # something may have been sent whose answer is not known
     faults: int = 0
     successes_before: int = 0  # the cluster's successes when the first fault was answered
+    commit: Future[bool] | None = None  # of the acceptance; False: another has the attempt
 
 
 class Sender:
@@ -135,17 +138,15 @@ class Sender:
 
     def _accepted(self, sending: Sending, job_id: str) -> Progress:
         flight = sending.flight
-        if self._flights.accepted(flight, job_id).result():
-            _log.info(
-                "job accepted",
-                job_id=job_id,
-                run=flight.run_id,
-                attempt=flight.number,
-                trigger=flight.trigger_name,
-            )
-        else:
-            _log.warning("attempt taken over by another orchestrator", run=flight.run_id)
-        return Progress.DONE
+        _log.info(
+            "job accepted",
+            job_id=job_id,
+            run=flight.run_id,
+            attempt=flight.number,
+            trigger=flight.trigger_name,
+        )
+        sending.commit = self._flights.accepted(flight, job_id)
+        return Progress.ACCEPTED
 
     def _refused(self, sending: Sending, error: Refused) -> Progress:
         if sending.doubt:
