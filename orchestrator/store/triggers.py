@@ -17,7 +17,7 @@ from orchestrator.store import trail
 from orchestrator.store.database import Database
 from orchestrator.store.errors import Conflict, Lost, Missing
 from orchestrator.store.intake import new_run
-from orchestrator.store.lines import cancel_open
+from orchestrator.store.lines import cancel_open, hold, move_done
 from orchestrator.store.rows import to_trigger
 from orchestrator.store.schema import (
     definitions,
@@ -245,6 +245,7 @@ class Triggers:
     def _repoint(self, tx: Tx, trigger: Trigger, partition: NewPartition, now: int) -> None:
         """Go on from another place. A skipped run bridges the two, so that ranges still tile."""
         mine = (partitions.c.trigger_uid == trigger.uid) & (partitions.c.name == partition.name)
+        hold(tx.conn, [(trigger.uid, partition.name)])
         before = tx.conn.execute(select(partitions).where(mine)).mappings().first()
         if before is None:
             raise Missing(f"trigger {trigger.name!r} has no partition {partition.name!r}")
@@ -282,6 +283,7 @@ class Triggers:
                 epoch=partitions.c.epoch + 1,
             )
         )
+        move_done(tx.conn, trigger.uid, partition.name)
 
     def pause(self, name: str, note: str, actor: str) -> Trigger:
         """Make no new firings; runs that exist go on. Pausing twice keeps the newer note."""
