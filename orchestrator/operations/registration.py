@@ -56,6 +56,8 @@ class Checker(FileChecker):
             policies=file.policies,
             overlap=Overlap(file.policies.overlap or checked.connector.default_overlap),
             template=_digest(checked.job_text),
+            description=file.description,
+            labels=file.labels,
         )
         return Checked(
             file=file,

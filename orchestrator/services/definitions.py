@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from functools import cached_property, lru_cache
 from typing import Any
 
@@ -28,6 +28,8 @@ class Definition:
     policies: specs.Policies
     overlap: Overlap
     template: str  # hash
+    description: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
     @cached_property
     def room(self) -> int | None:
@@ -71,13 +73,18 @@ class Definition:
 def to_body(definition: Definition) -> dict[str, Any]:
     """A definition as JSON. What is at its default is left out, so that later versions of orch
     that know more policies read the definitions of earlier ones."""
-    return {
+    body: dict[str, Any] = {
         "kind": definition.kind,
         "settings": definition.settings,
         "policies": _stated(definition.policies),
         "overlap": definition.overlap,
         "template": definition.template,
     }
+    if definition.description:
+        body["description"] = definition.description
+    if definition.labels:
+        body["labels"] = definition.labels
+    return body
 
 
 @lru_cache(maxsize=1024)
@@ -100,6 +107,8 @@ def from_body(body: Mapping[str, Any]) -> Definition:
         policies=specs.Policies(**policies),
         overlap=Overlap(body["overlap"]),
         template=body["template"],
+        description=body.get("description", ""),
+        labels=body.get("labels", {}),
     )
 
 

@@ -46,7 +46,9 @@ def dialect_of(url: str) -> Dialect:
         try:
             from orchestrator.store.postgres import Postgres
         except ImportError as error:
-            raise StoreError("PostgreSQL needs the extra: pip install 'orch-bacalhau[postgres]'") from error
+            raise StoreError(
+                "PostgreSQL needs the extra: pip install 'orch-bacalhau[postgres]'"
+            ) from error
         return Postgres()
     raise StoreError(
         f"database {url.split(':', 1)[0]!r} is not supported: use sqlite:///FILE or postgresql://…"

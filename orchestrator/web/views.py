@@ -96,10 +96,17 @@ def trigger(row: Trigger, next_at: int | None) -> dict[str, Any]:
 
 def document(name: str, definition: Definition, job: Mapping[str, Any]) -> dict[str, Any]:
     """A trigger as its file would state it."""
-    return {
+    stated: dict[str, Any] = {
         "apiVersion": specs.API_VERSION,
         "kind": definition.kind,
         "name": name,
+    }
+    if definition.description:
+        stated["description"] = definition.description
+    if definition.labels:
+        stated["labels"] = dict(definition.labels)
+    return {
+        **stated,
         **definition.settings,
         **specs.policies_to_json(definition.policies),
         "job": job,

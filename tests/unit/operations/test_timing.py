@@ -143,3 +143,15 @@ def test_a_deleted_name_is_free_and_its_ledger_stays(bench: Bench) -> None:
     assert bench.register().uid
     with pytest.raises(Conflict, match="exists already"):
         bench.register()
+
+
+def test_description_and_labels_are_part_of_a_trigger(bench: Bench) -> None:
+    """What a file says about a trigger is kept; changing it is a new version, without a seam."""
+    bench.register(description="minutely", labels={"team": "a"})
+    assert bench.apply(description="minutely", labels={"team": "a"}).action == "unchanged"
+    changed = bench.apply(description="every minute", labels={"team": "b"})
+    assert changed.action == "changed"
+    definition = bench.app.definitions.get(changed.trigger.definition)
+    assert (definition.description, definition.labels) == ("every minute", {"team": "b"})
+    bench.fire_until("2026-06-01T12:01:00Z")
+    assert len(bench.runs()) == 1
