@@ -6,8 +6,15 @@ import os
 from collections.abc import Iterator
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.support.postgres import NoPostgres, PostgresServer
+
+# How long an example takes says nothing about the code on a busy machine.
+settings.register_profile(
+    "orch", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.load_profile("orch")
 
 _LEFT_OUT = pytest.StashKey[dict[str, str]]()
 
