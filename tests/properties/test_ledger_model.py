@@ -46,7 +46,7 @@ from tests.support.clocks import FakeClock
 from tests.support.ledger import PARTITION, Ledger, claim_of, define, digest
 from tests.support.migrated import copy_of_migrated_sqlite
 
-CAP = 3  # runs in flight
+CAP = 2  # runs in flight
 STEPS = (60 * SECOND, 45 * SECOND)  # between due times, before and after a change
 ENDINGS = st.sampled_from(["succeeded", "failed", "busy", "refused", "node lost"])
 
