@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -54,7 +55,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     rows: list[Row] = []
     for name in chosen.names or BENCHMARKS:
         begin = time.monotonic()
-        found = list(benchmark(name)(place))
+        found: list[Row] = []
+        for row in benchmark(name)(place):
+            print(f"{row.what}: {row.orch:,.2f} {row.unit}", file=sys.stderr, flush=True)
+            found.append(row)
         show(f"{name} ({time.monotonic() - begin:.0f} s)", found)
         rows += found
     if chosen.json:
