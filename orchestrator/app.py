@@ -21,7 +21,7 @@ from orchestrator.operations.timing import Timing
 from orchestrator.services.callbacks import Callbacks, callback_key
 from orchestrator.services.canceller import Canceller
 from orchestrator.services.chain import Chain
-from orchestrator.services.clockwatch import ClockWatch
+from orchestrator.services.clockwatch import ClockWatch, Steps
 from orchestrator.services.cluster import Cluster
 from orchestrator.services.completer import Completer
 from orchestrator.services.definitions import Definitions
@@ -186,7 +186,8 @@ class App:
             threads=config.poll_threads,
         )
         self.completer = Completer(clock, signals, self.endings, self.definitions)
-        self.canceller = Canceller(clock, signals, self.flights, self.cluster)
+        steps = Steps(clock)
+        self.canceller = Canceller(clock, signals, self.flights, self.cluster, steps)
         self.callbacks = Callbacks(
             clock,
             signals,
@@ -196,7 +197,7 @@ class App:
             key=callback_key(self._key),
             allow_private=config.allow_private_callbacks,
         )
-        self.clockwatch = ClockWatch(clock, signals, self.flights)
+        self.clockwatch = ClockWatch(clock, signals, self.flights, steps)
         self.lease = LeaseKeeper(clock, signals, self.leases)
         self.housekeeping = Housekeeping(clock, self.retention, self.cluster, config.keep)
         self.reconciler = Reconciler(

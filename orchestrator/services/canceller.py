@@ -39,17 +39,18 @@ class Canceller(Service):
         signals: Signals,
         flights: Flights,
         cluster: Cluster,
+        steps: Steps,
     ) -> None:
         super().__init__(clock, signals)
         self._flights = flights
         self._cluster = cluster
-        self._steps = Steps(clock)
+        self._steps = steps
 
     def run_once(self) -> int | None:
         """Stop what is to be stopped; returns when the next deadline passes."""
         now = self._clock.now()
-        if self._steps.look():
-            return now + 2 * TICK  # the clock was set: first the deadlines are set like it
+        if self._steps.pending():
+            return now + TICK  # the clock was set: first the deadlines are set like it
         again = False
         for flight in self._flights.to_cancel(now):
             if self.stopping:

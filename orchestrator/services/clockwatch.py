@@ -18,18 +18,23 @@ _STEP = SECOND // 2
 
 
 class Steps:
-    """Compares the two clocks. Not thread-safe."""
+    """By how much the clock was set that nobody has made up for yet. Shared between threads."""
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
-        self._offset: int | None = None
+        self._offset = self._measure()
 
-    def look(self) -> int:
-        """By how much the clock was set since the last look, µs; 0 for less than half a second."""
-        offset = self._clock.now() - int(self._clock.monotonic() * SECOND)
-        step = 0 if self._offset is None else offset - self._offset
-        self._offset = offset
+    def _measure(self) -> int:
+        return self._clock.now() - int(self._clock.monotonic() * SECOND)
+
+    def pending(self) -> int:
+        """The step since the last `settle`, µs; 0 for less than half a second."""
+        step = self._measure() - self._offset
         return step if abs(step) >= _STEP else 0
+
+    def settle(self, step: int) -> None:
+        """A step is made up for. With 0, what the clock has drifted by is no step any more."""
+        self._offset = self._offset + step if step else self._measure()
 
 
 class ClockWatch(Service):
@@ -38,18 +43,21 @@ class ClockWatch(Service):
     name: ClassVar[str] = "clockwatch"
     topics: ClassVar[Sequence[Topic]] = ()
 
-    def __init__(self, clock: Clock, signals: Signals, flights: Flights) -> None:
+    def __init__(self, clock: Clock, signals: Signals, flights: Flights, steps: Steps) -> None:
         super().__init__(clock, signals)
         self._flights = flights
-        self._steps = Steps(clock)
+        self._steps = steps
 
     def run_once(self) -> int | None:
         """Compare the clocks once."""
-        step, now = self._steps.look(), self._clock.now()
+        step, now = self._steps.pending(), self._clock.now()
         if step:
             _log.warning("the clock was set", step_seconds=round(step / SECOND, 3))
             # What waits for a retry or a deadline was to wait for a while: neither an hour nor not
             # at all.
             self._flights.shift_waits(step, now, noticed=2 * TICK)
+            self._steps.settle(step)
             self._signals.raise_all()
+        else:
+            self._steps.settle(0)
         return now + TICK

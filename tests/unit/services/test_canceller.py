@@ -7,6 +7,7 @@ import pytest
 from bacalhau_client import CannotStop, NotFound, ServerFault, Unreachable
 from orchestrator.domain.clock import MINUTE, SECOND
 from orchestrator.services.canceller import Canceller
+from orchestrator.services.clockwatch import Steps
 from orchestrator.store.values import Attempt, Flight
 from tests.support.desk import Desk
 from tests.support.scripted import answered
@@ -14,7 +15,7 @@ from tests.support.scripted import answered
 
 @pytest.fixture
 def canceller(desk: Desk) -> Canceller:
-    return Canceller(desk.clock, desk.signals, desk.ledger.flights, desk.cluster)
+    return Canceller(desk.clock, desk.signals, desk.ledger.flights, desk.cluster, Steps(desk.clock))
 
 
 def attempt_of(desk: Desk, flight: Flight) -> Attempt:

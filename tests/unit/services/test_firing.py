@@ -11,7 +11,7 @@ from orchestrator.domain.clock import DAY, HOUR, MINUTE, SECOND, to_rfc3339
 from orchestrator.domain.overlap import Overlap
 from orchestrator.domain.signals import Signal, Topic
 from orchestrator.domain.states import RunState
-from orchestrator.services.clockwatch import ClockWatch
+from orchestrator.services.clockwatch import ClockWatch, Steps
 from orchestrator.services.definitions import Definitions
 from orchestrator.services.firing import FiringService, wake_offset
 from orchestrator.store.values import Run, Trigger
@@ -162,7 +162,10 @@ class TestClockWatch:
     @pytest.mark.parametrize("step", [-HOUR, HOUR, SECOND, -SECOND])
     def test_a_step_wakes_everyone(self, desk: Desk, step: int) -> None:
         """Once for a step, whoever waits for a time."""
-        watch, heard = ClockWatch(desk.clock, desk.signals, desk.ledger.flights), Signal()
+        watch, heard = (
+            ClockWatch(desk.clock, desk.signals, desk.ledger.flights, Steps(desk.clock)),
+            Signal(),
+        )
         desk.signals.listen(heard, [Topic.SCHEDULE])
         watch.run_once()
         desk.clock.advance(SECOND)
@@ -176,7 +179,10 @@ class TestClockWatch:
 
     def test_drift_is_no_step(self, desk: Desk) -> None:
         """What NTP corrects by and by wakes nobody."""
-        watch, heard = ClockWatch(desk.clock, desk.signals, desk.ledger.flights), Signal()
+        watch, heard = (
+            ClockWatch(desk.clock, desk.signals, desk.ledger.flights, Steps(desk.clock)),
+            Signal(),
+        )
         desk.signals.listen(heard, list(Topic))
         for _ in range(20):
             desk.clock.advance(SECOND)
