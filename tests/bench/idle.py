@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from orchestrator.cli.daemon import start_app
 from orchestrator.domain.clock import SECOND
 from tests.bench.population import group, populate
 from tests.bench.processes import Place, StubNode
@@ -45,7 +46,7 @@ def observe(data_dir: str, bacalhau: str, firings: int) -> dict[str, Any]:
     """Let a daemon run a schedule; returns the lags in ms."""
     with running(data_dir, bacalhau) as app:
         accepted = Accepted(app)
-        app.start()
+        start_app(app)
         # What was overdue when the daemon started says nothing about one that waits.
         since = now() + SECOND
         lags: list[float] = []

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
+from orchestrator.cli.daemon import start_app
 from orchestrator.domain.clock import SECOND
 from tests.bench import peer
 from tests.bench.population import group, move, populate
@@ -91,7 +92,7 @@ def observe(
     move(data_dir, {str(far + i): instant for i, instant in enumerate(instants)})
     with running(data_dir, bacalhau) as app:
         commits = Commits(app)
-        app.start()
+        start_app(app)
         if now() >= first:
             raise AssertionError("the daemon was not ready before the first instant")
         until(

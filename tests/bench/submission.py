@@ -16,6 +16,7 @@ from typing import Any
 
 import requests
 
+from orchestrator.cli.daemon import start_app
 from orchestrator.domain.clock import SECOND
 from tests.bench.population import group, populate
 from tests.bench.processes import Place, StubNode
@@ -64,7 +65,7 @@ def submit(data_dir: str, bacalhau: str, jobs: int) -> dict[str, Any]:
     with running(data_dir, bacalhau, max_in_flight=2 * jobs, send_threads=_THREADS) as app:
         app.firing.run_once()
         accepted = Accepted(app)
-        app.start()
+        start_app(app)
         until(
             lambda: len(accepted.runs) >= jobs,
             f"{jobs} jobs accepted",
