@@ -15,8 +15,8 @@ from typing import Any
 from sqlalchemy import (
     ColumnElement,
     Connection,
+    Executable,
     Update,
-    and_,
     bindparam,
     exists,
     func,
@@ -88,6 +88,51 @@ _IN_CHUNK = 500
 _LIVE = (AttemptState.SENDING, AttemptState.ACCEPTED, AttemptState.RUNNING)
 _ACCEPTED = (AttemptState.ACCEPTED, AttemptState.RUNNING)
 
+# Built once: on the paths that every submission takes, putting a statement together would cost
+# more than the database's answer.
+_READY = (
+    select(runs, triggers.c.name.label("trigger_name"))
+    .join(triggers, triggers.c.uid == runs.c.trigger_uid)
+    .where(schema.is_ready, runs.c.cancel.is_(None))
+    .order_by(runs.c.priority.desc(), runs.c.not_before)
+    .limit(bindparam("b_limit"))
+)
+_NEXT_READY = (
+    select(runs.c.not_before).where(schema.is_delayed).order_by(runs.c.not_before).limit(1)
+)
+_IN_FLIGHT = select(func.count()).where(schema.in_flight)
+_FLIGHTS = (
+    select(*FLIGHT_COLUMNS)
+    .join(runs, runs.c.id == attempts.c.run_id)
+    .join(triggers, triggers.c.uid == runs.c.trigger_uid)
+    .where(attempts.c.number == runs.c.attempts, attempts.c.ended_at.is_(None))
+)
+_NEWS = _FLIGHTS.where(
+    schema.in_flight,
+    runs.c.id.in_(bindparam("b_ids", expanding=True)),
+    attempts.c.state.in_(_ACCEPTED),
+)
+_OURS = runs.c.owner == bindparam("b_owner")
+_CANCELLED = _FLIGHTS.where(schema.wants_cancel, _OURS).limit(bindparam("b_limit"))
+_LATE = _FLIGHTS.where(
+    attempts.c.deadline_at.is_not(None),
+    attempts.c.stopped_at.is_(None),
+    attempts.c.deadline_at <= bindparam("b_now"),
+    _OURS,
+).limit(bindparam("b_limit"))
+_NEXT_DEADLINE = (
+    select(attempts.c.deadline_at)
+    .join(runs, runs.c.id == attempts.c.run_id)
+    .where(
+        _OURS,
+        attempts.c.deadline_at.is_not(None),
+        attempts.c.ended_at.is_(None),
+        attempts.c.stopped_at.is_(None),
+    )
+    .order_by(attempts.c.deadline_at)
+    .limit(1)
+)
+
 
 class Flights:
     """The store's side of dispatcher, watcher and canceller, for one orchestrator."""
@@ -105,25 +150,14 @@ class Flights:
 
         No clock is asked: what is ready stays so, also when the clock is set back.
         """
-        statement = (
-            select(runs, triggers.c.name.label("trigger_name"))
-            .join(triggers, triggers.c.uid == runs.c.trigger_uid)
-            .where(schema.is_ready, runs.c.cancel.is_(None))
-            .order_by(runs.c.priority.desc(), runs.c.not_before)
-            .limit(limit)
-        )
         with self._db.read() as conn:
-            return [to_run(row) for row in conn.execute(statement).mappings()]
+            rows = conn.execute(_READY, {"b_limit": limit})
+            return [to_run(row) for row in rows.mappings()]
 
     def next_ready(self) -> int | None:
         """When the next delayed run becomes ready."""
         with self._db.read() as conn:
-            return conn.scalar(
-                select(runs.c.not_before)
-                .where(schema.is_delayed)
-                .order_by(runs.c.not_before)
-                .limit(1)
-            )
+            return conn.scalar(_NEXT_READY)
 
     def wake_delayed(self, now: int, limit: int = 1000) -> int:
         """Let delayed runs whose time has come be ready."""
@@ -145,7 +179,7 @@ class Flights:
     def in_flight(self) -> int:
         """Runs in flight, of all orchestrators."""
         with self._db.read() as conn:
-            return conn.scalar(select(func.count()).where(schema.in_flight)) or 0
+            return conn.scalar(_IN_FLIGHT) or 0
 
     def claim(self, claims: Sequence[Claim], max_in_flight: int) -> list[Flight]:
         """Claim runs and store their attempts; returns those that are ours to send.
@@ -157,7 +191,7 @@ class Flights:
     def _claim(self, tx: Tx, claims: Sequence[Claim], max_in_flight: int) -> list[Flight]:
         self._db.dialect.lock_claims(tx.conn)
         now = self._db.clock.now()
-        flying = tx.conn.scalar(select(func.count()).where(schema.in_flight)) or 0
+        flying = tx.conn.scalar(_IN_FLIGHT) or 0
         claims = claims[: max(0, max_in_flight - flying)]
         taken = self._db.dialect.update_many(
             tx.conn,
@@ -222,9 +256,7 @@ class Flights:
         found: list[Flight] = []
         wanted = list(changed)
         for start in range(0, len(wanted), _IN_CHUNK):
-            found += self._select(
-                runs.c.id.in_(wanted[start : start + _IN_CHUNK]), attempts.c.state.in_(_ACCEPTED)
-            )
+            found += self._read(_NEWS, {"b_ids": wanted[start : start + _IN_CHUNK]})
         return found
 
     def current(self, flight: Flight) -> Flight | None:
@@ -265,19 +297,11 @@ class Flights:
         return change
 
     def _select(self, *conditions: Any) -> list[Flight]:
-        statement = (
-            select(*FLIGHT_COLUMNS)
-            .join(runs, runs.c.id == attempts.c.run_id)
-            .join(triggers, triggers.c.uid == runs.c.trigger_uid)
-            .where(
-                schema.in_flight,
-                attempts.c.number == runs.c.attempts,
-                attempts.c.ended_at.is_(None),
-                *conditions,
-            )
-        )
+        return self._read(_FLIGHTS.where(schema.in_flight, *conditions), {})
+
+    def _read(self, statement: Executable, values: Mapping[str, Any]) -> list[Flight]:
         with self._db.read() as conn:
-            return [to_flight(row) for row in conn.execute(statement).mappings()]
+            return [to_flight(row) for row in conn.execute(statement, values).mappings()]
 
     def shift_waits(self, step: int, now: int, noticed: int = 0) -> None:
         """The clock was set by `step`: let retries, rates and deadlines move with it.
@@ -382,28 +406,11 @@ class Flights:
 
         Those that are still being sent come too: what is never sent needs no stop.
         """
-        late = and_(
-            attempts.c.deadline_at.is_not(None),
-            attempts.c.ended_at.is_(None),
-            attempts.c.stopped_at.is_(None),
-            attempts.c.deadline_at <= now,
-        )
+        values = {"b_owner": self.owner, "b_limit": limit}
         found: dict[tuple[str, int], Flight] = {}
         with self._db.read() as conn:
-            for condition in (schema.wants_cancel, late):
-                statement = (
-                    select(*FLIGHT_COLUMNS)
-                    .join(runs, runs.c.id == attempts.c.run_id)
-                    .join(triggers, triggers.c.uid == runs.c.trigger_uid)
-                    .where(
-                        condition,
-                        runs.c.owner == self.owner,
-                        attempts.c.number == runs.c.attempts,
-                        attempts.c.ended_at.is_(None),
-                    )
-                    .limit(limit)
-                )
-                for row in conn.execute(statement).mappings():
+            for statement, more in ((_CANCELLED, {}), (_LATE, {"b_now": now})):
+                for row in conn.execute(statement, values | more).mappings():
                     flight = to_flight(row)
                     found[flight.run_id, flight.number] = flight
         return list(found.values())
@@ -411,18 +418,7 @@ class Flights:
     def next_deadline(self) -> int | None:
         """When the time of this orchestrator's next attempt is over."""
         with self._db.read() as conn:
-            return conn.scalar(
-                select(attempts.c.deadline_at)
-                .join(runs, runs.c.id == attempts.c.run_id)
-                .where(
-                    runs.c.owner == self.owner,
-                    attempts.c.deadline_at.is_not(None),
-                    attempts.c.ended_at.is_(None),
-                    attempts.c.stopped_at.is_(None),
-                )
-                .order_by(attempts.c.deadline_at)
-                .limit(1)
-            )
+            return conn.scalar(_NEXT_DEADLINE, {"b_owner": self.owner})
 
     # -- helpers ----------------------------------------------------------------------------
 
