@@ -16,8 +16,8 @@ from orchestrator.config import Config
 
 @contextmanager
 def running(data_dir: str, bacalhau: str, **settings: Any) -> Iterator[App]:
-    """A whole daemon, API included, not started yet; stopped at the end."""
-    logging.set_up(level="warning")
+    """A whole daemon, API and log included, not started yet; stopped at the end."""
+    logging.set_up(stream=(Path(data_dir) / "bench.log").open("a"))
     config = Config(data_dir=Path(data_dir), bacalhau=bacalhau, listen="127.0.0.1:0", **settings)
     app = App(config)
     try:
