@@ -77,7 +77,7 @@ def _step(stage: Stage, block: Block, step: Command, code: int) -> None:
         return got == code and wanted
 
     if any(f"orch {asking}" in step.line for asking in _ASKING):
-        until(look, f"{block.place}: $ {step.line}", within=45, show=lambda: seen[-1][1])
+        until(look, f"{block.place}: $ {step.line}", within=150, show=lambda: seen[-1][1])
         return
     begun = time.monotonic()
     assert look(), (
