@@ -1,0 +1,1 @@
+"""Kafka: the partitions of a topic, vended to short jobs."""
