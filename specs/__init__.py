@@ -13,6 +13,7 @@ The package imports nothing else of the project.
 from specs._document import MAX_TEXT, Document, from_data, load
 from specs._durations import MAX_DURATION, duration, format_duration
 from specs._expressions import escape
+from specs._inputs import RUN_SOURCES, InlineInput
 from specs._jsonschema import job_schema, policies_schema
 from specs._library import default_job, library, library_path, task_path
 from specs._paths import BASE_PATHS, KnownPaths
@@ -25,7 +26,6 @@ from specs._render import (
     HARD_CAP,
     LABEL_SPEC,
     MAX_SPEC,
-    InlineInput,
     Rendered,
     RenderError,
     Template,
@@ -53,6 +53,7 @@ __all__ = [
     "MAX_TEXT",
     "NAME_PATTERN",
     "POLICY_KEYS",
+    "RUN_SOURCES",
     "Callback",
     "Document",
     "InlineInput",

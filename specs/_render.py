@@ -16,12 +16,12 @@ from typing import Any
 from urllib.parse import quote
 
 from specs._expressions import Expression, MissingValueError, Parts, as_text, look_up
+from specs._inputs import InlineInput, InputError, added_sources, place
 from specs._paths import BASE_PATHS, KnownPaths
 from specs._problems import Path, dotted
 from specs._schema import Boolean, Integer, Text
 from specs._shapes import is_list, is_mapping, items, mapping
 from specs._walk import Leaf, walk
-from specs._wasm import inline_source
 
 MAX_SPEC = 512 * 1024
 HARD_CAP = 900 * 1024
@@ -30,7 +30,6 @@ HARD_CAP = 900 * 1024
 LABEL_SPEC = "orch.spec"
 _SECOND = 1_000_000
 _MARK = re.compile(r'"\\u0000orch:(\w+)\\u0000"')
-_MEDIA_TYPE = re.compile(r"[a-z0-9][a-z0-9.+-]*/[a-z0-9][a-z0-9.+-]*")
 encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=True).encode
 
 
@@ -52,15 +51,6 @@ class TooLargeError(RenderError):
 
     def __reduce__(self) -> tuple[type[TooLargeError], tuple[int, int]]:
         return TooLargeError, (self.size, self.limit)
-
-
-@dataclass(frozen=True, kw_only=True)
-class InlineInput:
-    """Data that a task finds as a file at `target`."""
-
-    target: str
-    data: bytes
-    media_type: str = "application/octet-stream"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,6 +94,7 @@ class Template:
         labels: Mapping[str, str],
         env: Mapping[str, str],
         timeouts: tuple[int, int],
+        inputs: Sequence[Mapping[str, Any]] = (),
         inline_inputs: Sequence[InlineInput] = (),
         max_bytes: int = MAX_SPEC,
     ) -> Rendered:
@@ -111,14 +102,17 @@ class Template:
 
         `values` is nested: `{"firing": {"time": …}}`. `env` is set beside the task's own Env,
         `labels` beside the job's. `timeouts` are (execution, total) in microseconds, rounded up
-        to seconds. Raises RenderError, and TooLargeError above `max_bytes`.
+        to seconds. The job's own input sources come first, then `inputs`, which are Bacalhau's
+        (`{"Source": {"Type": …, "Params": …}, "Target": …}`, of the types s3, localDirectory,
+        ipfs, inline and urlDownload), then `inline_inputs`; no two may have one target.
+        Raises RenderError, and TooLargeError above `max_bytes`.
         """
         filled: list[str] = []
         own = {
             "NAME": encode(name),
             "TIMEOUTS": self._timeouts(*timeouts),
             "ENV": encode(self._env(values, env)),
-            "INPUTS": self._inputs(values, inline_inputs, filled),
+            "INPUTS": self._inputs(values, inputs, inline_inputs, filled),
         }
         all_labels = {key: _text_of(item, values) for key, item in self.labels.items()}
         all_labels.update(labels)
@@ -164,22 +158,21 @@ class Template:
         return result
 
     def _inputs(
-        self, values: Mapping[str, Any], more: Sequence[InlineInput], filled: list[str]
+        self,
+        values: Mapping[str, Any],
+        inputs: Sequence[Mapping[str, Any]],
+        inline: Sequence[InlineInput],
+        filled: list[str],
     ) -> str:
         texts = [
             "".join([_piece(piece, values, filled) for piece in pieces]) for pieces in self.inputs
         ]
-        taken = set(self.targets)
-        for item in more:
-            if item.target in taken:
-                raise RenderError(f"two inputs have the target {item.target}")
-            taken.add(item.target)
-            # The node unpacks a gzip as an archive instead of writing the file.
-            if not _MEDIA_TYPE.fullmatch(item.media_type) or "gzip" in item.media_type:
-                raise RenderError(f"{item.media_type!r} is no media type for an inline input")
-            texts.append(encode(inline_source(item.target, item.data, item.media_type)))
-            filled.append(texts[-1])
-        return f"[{','.join(texts)}]"
+        try:
+            added = [encode(source) for source in added_sources(self.targets, inputs, inline)]
+        except InputError as error:
+            raise RenderError(str(error)) from error
+        filled += added
+        return f"[{','.join([*texts, *added])}]"
 
 
 def compile_template(job: Mapping[str, Any], *, known: KnownPaths = BASE_PATHS) -> Template:
@@ -216,7 +209,7 @@ def compile_template(job: Mapping[str, Any], *, known: KnownPaths = BASE_PATHS) 
         inputs=inputs,
         env=env,
         labels=labels,
-        targets=frozenset(str(mapping(source).get("Target")) for source in sources),
+        targets=frozenset(place(str(mapping(source).get("Target"))) for source in sources),
         queue_timeout=mapping(task.get("Timeouts")).get("QueueTimeout") or 0,
         namespace=str(job.get("Namespace") or "default"),
         digest=hashlib.sha256("\0".join(fixed).encode()).digest(),
