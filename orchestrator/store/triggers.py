@@ -32,6 +32,7 @@ from orchestrator.store.writer import Tx
 
 CHANGED = "changed"  # the reason of the run that bridges two schedules of a trigger
 _IN_CHUNK = 500
+_LIVE = (TriggerState.ACTIVE, TriggerState.PAUSED)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -151,11 +152,6 @@ class Triggers:
             for row in rows
         ]
 
-    def existing(self, wanted: Sequence[str]) -> set[str]:
-        """Those of the names that a trigger has."""
-        with self._db.read() as conn:
-            return self._taken(conn, wanted)
-
     def _taken(self, conn: Connection, wanted: Sequence[str]) -> set[str]:
         taken: set[str] = set()
         for start in range(0, len(wanted), _IN_CHUNK):
@@ -210,7 +206,7 @@ class Triggers:
                     .where(
                         triggers.c.uid == trigger.uid,
                         triggers.c.version == trigger.version,
-                        triggers.c.state.in_([TriggerState.ACTIVE, TriggerState.PAUSED]),
+                        triggers.c.state.in_(_LIVE),
                     )
                     .values(
                         version=trigger.version + 1,
@@ -318,10 +314,14 @@ class Triggers:
         return self._db.write(operation, "resume")
 
     def delete(self, name: str, *, cancel: bool, actor: str) -> Trigger:
-        """Make no new firings, and let go once the open runs have ended (or are cancelled)."""
+        """Make no new firings, and let go once the open runs have ended (or are cancelled).
+
+        Said again while it drains, with `cancel`, it ends those that are still open.
+        """
 
         def operation(tx: Tx) -> Trigger:
-            trigger = self._set_state(tx, name, TriggerState.DELETING, "")
+            live_or_draining = (*_LIVE, TriggerState.DELETING)
+            trigger = self._set_state(tx, name, TriggerState.DELETING, "", live_or_draining)
             tx.conn.execute(
                 update(partitions)
                 .where(partitions.c.trigger_uid == trigger.uid)
@@ -335,14 +335,13 @@ class Triggers:
 
         return self._db.write(operation, "remove")
 
-    def _set_state(self, tx: Tx, name: str, state: TriggerState, note: str) -> Trigger:
+    def _set_state(
+        self, tx: Tx, name: str, state: TriggerState, note: str, of: Sequence[TriggerState] = _LIVE
+    ) -> Trigger:
         row = (
             tx.conn.execute(
                 update(triggers)
-                .where(
-                    triggers.c.name == name,
-                    triggers.c.state.in_([TriggerState.ACTIVE, TriggerState.PAUSED]),
-                )
+                .where(triggers.c.name == name, triggers.c.state.in_(of))
                 .values(state=state, note=note, updated_at=self._db.clock.now())
                 .returning(triggers)
             )
@@ -370,6 +369,19 @@ class Triggers:
         if row is None:
             raise Missing(f"there is no trigger {name!r}")
         return to_trigger(row)
+
+    def named(self, wanted: Sequence[str]) -> dict[str, Trigger]:
+        """Triggers by their names; those that do not exist are left out."""
+        found: dict[str, Trigger] = {}
+        with self._db.read() as conn:
+            for start in range(0, len(wanted), _IN_CHUNK):
+                statement = select(triggers).where(
+                    triggers.c.name.in_(list(wanted[start : start + _IN_CHUNK])),
+                    triggers.c.state != TriggerState.DELETED,
+                )
+                for row in conn.execute(statement).mappings():
+                    found[row["name"]] = to_trigger(row)
+        return found
 
     def definitions(self, hashes: Sequence[str]) -> dict[str, dict[str, Any]]:
         """Definitions by their hashes."""

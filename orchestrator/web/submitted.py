@@ -131,7 +131,7 @@ class _Batch:
 
     def plan(self, triggers: Sequence[Any]) -> list[NewTrigger]:
         planned = [n for i, item in enumerate(triggers) if (n := self._one(i, item)) is not None]
-        for name in sorted(self._d.triggers.existing(list(self._first))):
+        for name in sorted(self._d.triggers.named(list(self._first))):
             self._conflict(
                 self._first[name],
                 f"trigger {name!r} exists already",

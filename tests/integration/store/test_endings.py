@@ -165,3 +165,16 @@ def test_a_deleted_trigger_goes_with_its_last_run(ledger: Ledger, cancel: bool) 
         ledger.triggers.get("tick")
     assert ledger.trigger().uid != trigger.uid
     assert ledger.run(run).trigger_name == "tick"
+
+
+def test_a_trigger_that_drains_is_cancelled_after_all(ledger: Ledger) -> None:
+    """Deleted again with `cancel`, its open runs end; without, nothing changes. Then it is gone."""
+    ledger.fire(ledger.trigger())
+    ledger.triggers.delete("tick", cancel=False, actor="me")
+    assert ledger.triggers.delete("tick", cancel=False, actor="me").state is TriggerState.DELETING
+    assert ledger.settle(RunState.CANCELLED) == 0
+    ledger.triggers.delete("tick", cancel=True, actor="me")
+    assert ledger.settle(RunState.CANCELLED) == 1
+    assert ledger.endings.finish_deletions() == 1
+    with pytest.raises(Missing):
+        ledger.triggers.delete("tick", cancel=True, actor="me")
