@@ -16,7 +16,7 @@ from functools import lru_cache
 
 from cronsim import CronSim
 
-from connectors.cron import zone as zones
+from connectors import zones
 from connectors.cron.expression import Expression
 from connectors.times import HORIZON, SECOND
 

@@ -8,8 +8,8 @@ from typing import Protocol
 from connectors import durations
 from connectors.abc import Problem, Schedule, SettingsError
 from connectors.cron import clock, expression, interval
-from connectors.cron.calendar import Moment, show
 from connectors.cron.settings import CronSettings
+from connectors.moments import Moment, show
 from connectors.times import HORIZON, SECOND
 
 

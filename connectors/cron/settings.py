@@ -15,10 +15,10 @@ from pydantic import (
     model_validator,
 )
 
-from connectors import durations
+from connectors import durations, zones
 from connectors.abc import JSON, Problem, SettingsError
-from connectors.cron import expression, zone
-from connectors.cron.calendar import Moment, parse_moment
+from connectors.cron import expression
+from connectors.moments import Moment, parse_moment
 from connectors.times import DAY, key
 from connectors.validation import shown, validate
 
@@ -45,9 +45,9 @@ def _duration(value: object) -> int:
 
 
 def _timezone(name: str) -> str:
-    if name in zone.names():
+    if name in zones.names():
         return name
-    near = zone.nearest(name)
+    near = zones.nearest(name)
     raise _error(
         "",
         f"{shown(name)} is not a time zone",

@@ -38,7 +38,7 @@ def simulate(
     Clock changes are marked, and with --duration where runs would overlap.
     """
     import specs
-    from connectors.cron.simulate import simulate as firings
+    from connectors.simulation import simulate as firings
     from orchestrator.cli import files, output, times
 
     source = files.read(file)
@@ -46,7 +46,7 @@ def simulate(
         checked = files.check(files.new_checker(), source)
     except specs.SpecError as error:
         raise files.problems_error(error.problems) from error
-    schedule = checked.connector.schedule(checked.file.settings)
+    schedule = _schedule(source.name, checked.connector, checked.file.settings)
     start = times.in_zone("--from", begin, schedule.timezone)
     stop = times.window_end("--to", end, schedule.timezone, start)
     long = times.duration("--duration", duration)
@@ -79,6 +79,18 @@ def simulate(
         output.line(f"… stopped after {output.count(limit, 'firing')}: --limit shows more")
     else:
         output.line(output.count(len(found), "firing"))
+
+
+def _schedule(file: str, connector: Any, settings: Any) -> Any:
+    from connectors.abc import TimeConnector
+    from orchestrator.cli.errors import CliError
+
+    if not isinstance(connector, TimeConnector):
+        raise CliError(
+            f"{file} is of kind {connector.kind}, which has no due times: what it fires for "
+            "depends on what its source holds"
+        )
+    return connector.schedule(settings)
 
 
 def _view(firing: Any) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def duration(option: str, text: str) -> int:
 def in_zone(option: str, text: str, zone: str) -> int:
     """An instant from RFC 3339, `now`, or a date or local time in `zone`. Raises CliError."""
     from connectors.abc import SettingsError
-    from connectors.cron.calendar import parse_moment
+    from connectors.moments import parse_moment
 
     if text.strip() == "now":
         return now()

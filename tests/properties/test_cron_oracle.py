@@ -13,9 +13,9 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
+from connectors import zones
 from connectors.abc import Schedule, SettingsError
 from connectors.cron import CronConnector
-from connectors.cron import zone as zones
 from connectors.times import SECOND, due_between
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

@@ -8,8 +8,8 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from connectors.cron import CronConnector, due_between
-from connectors.times import instant
+from connectors.cron import CronConnector
+from connectors.times import due_between, instant
 
 SECOND = 1_000_000
 

@@ -9,10 +9,10 @@ from collections.abc import Mapping
 
 import pytest
 
-from connectors import durations
-from connectors.cron import CronConnector, clock, due_between, expression, jitter_offset, zone
+from connectors import durations, zones
+from connectors.cron import CronConnector, clock, expression
 from connectors.cron import connector as connector_module
-from connectors.times import HORIZON, instant, key
+from connectors.times import HORIZON, due_between, instant, jitter_offset, key
 
 SECOND = 1_000_000
 HOUR = 3600 * SECOND
@@ -298,8 +298,8 @@ def test_equal_settings_share_a_schedule_and_the_caches_are_bounded() -> None:
         connector_module._schedule,  # pyright: ignore[reportPrivateUsage]
         clock._next_after_minute,  # pyright: ignore[reportPrivateUsage]
         expression.parse,
-        zone._stretch,  # pyright: ignore[reportPrivateUsage]
-        zone._zone,  # pyright: ignore[reportPrivateUsage]
+        zones._stretch,  # pyright: ignore[reportPrivateUsage]
+        zones._zone,  # pyright: ignore[reportPrivateUsage]
     ):
         limit = cached.cache_info().maxsize
         assert limit is not None

@@ -6,9 +6,9 @@ from collections import deque
 from collections.abc import Iterator
 from dataclasses import dataclass
 
+from connectors import zones
 from connectors.abc import Overlap, Schedule
-from connectors.cron import zone as zones
-from connectors.cron.calendar import show
+from connectors.moments import show
 from connectors.times import SECOND, jitter_offset, key
 
 

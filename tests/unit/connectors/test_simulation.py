@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from connectors.abc import Overlap
-from connectors.cron import CronConnector, SimulatedFiring, jitter_offset, simulate
-from connectors.times import instant
+from connectors.cron import CronConnector
+from connectors.simulation import SimulatedFiring, simulate
+from connectors.times import instant, jitter_offset
 
 SECOND = 1_000_000
 MINUTE = 60 * SECOND

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from connectors import zones
 from connectors.abc import Problem, SettingsError
-from connectors.cron import zone as zones
 from connectors.times import HORIZON, SECOND
 from connectors.validation import shown
 
