@@ -78,7 +78,7 @@ def _check(item: Mapping[str, Any]) -> None:
         raise InputError(f"an input has the target {target!r}, which is no path below /")
     source = mapping(item.get("Source"))
     kind = source.get("Type")
-    if kind not in RUN_SOURCES or not item.keys() <= _KEYS or source.keys() != {"Type", "Params"}:
+    if kind not in RUN_SOURCES or not item.keys() <= _KEYS or set(source) != {"Type", "Params"}:
         raise InputError(
             f"the input at {target} is of type {kind!r}; a run brings {', '.join(RUN_SOURCES)}, "
             "each with Type and Params"
