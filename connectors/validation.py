@@ -60,6 +60,8 @@ def _problems(model: type[pydantic.BaseModel], detail: ErrorDetails) -> list[Pro
             return [Problem(path, f"{given} is not a mapping", "write keys with values")]
         case "tuple_type" | "list_type":
             return [Problem(path, f"{given} is not a list", "write a list, in [ ] or one per line")]
+        case "literal_error":
+            return [Problem(path, f"{given} is not accepted", f"write {context['expected']}")]
         case _:
             message = f"{given} is not accepted: {detail['msg']}"
             return [Problem(path, message, "write a value of the type that the message names")]

@@ -18,6 +18,7 @@ from pydantic import (
 from connectors import durations, zones
 from connectors.abc import JSON, Problem, SettingsError
 from connectors.cron import expression
+from connectors.fields import Duration
 from connectors.moments import Moment, parse_moment
 from connectors.times import DAY, key
 from connectors.validation import shown, validate
@@ -31,17 +32,6 @@ MAX_TIMES = 10_000
 def _expression(text: str) -> str:
     expression.parse(text)
     return text
-
-
-def _duration(value: object) -> int:
-    if isinstance(value, str):
-        try:
-            return durations.parse(value)
-        except ValueError as error:
-            raise _error("", str(error), "write it as 200ms, 10s, 5m, 1h30m or 7d") from error
-    plain = isinstance(value, int) and not isinstance(value, bool) and 0 < value < 10**9
-    example = f"{value}s" if plain else "10s"
-    raise _error("", f"{shown(value)} has no unit", f"write {example}, in quotes or plain")
 
 
 def _timezone(name: str) -> str:
@@ -64,13 +54,6 @@ def _times(value: object) -> object:
             remedy = f"write 1 to {MAX_TIMES}; for more, register several triggers"
             raise _error("", f"the list has {count} entries", remedy)
     return cast(object, value)
-
-
-Duration = Annotated[
-    int,
-    BeforeValidator(_duration),
-    WithJsonSchema({"type": "string", "pattern": durations.PATTERN}),
-]
 
 
 class CronSettings(BaseModel):
