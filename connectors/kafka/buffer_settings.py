@@ -35,7 +35,7 @@ class BufferSettings(BaseModel):
 
     format: Format = Field(
         "ndjson",
-        description="`ndjson`: a line of JSON for each record, with offset, timestamp, key, headers "
+        description="`ndjson`: a line of JSON for each record: offset, timestamp, key, headers "
         "and value. `values`: the values as they are, a newline behind each; a value that holds a "
         "newline is several lines, one that is null is an empty line.",
         examples=["values"],

@@ -5,17 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any
 
-from kafka import KafkaConsumer
-from kafka import TopicPartition as Assigned
-from kafka.errors import (
-    AuthorizationError,
-    CorruptRecordError,
-    KafkaError,
-    LogTruncationError,
-    OffsetOutOfRangeError,
-    SaslAuthenticationFailedError,
-    UnsupportedCodecError,
-)
+import kafka
+import kafka.errors
 
 from connectors.kafka.cluster import TIMEOUT, TopicPartition
 from connectors.kafka.connection import Connection, kafka_python_options
@@ -28,6 +19,11 @@ from connectors.kafka.reader import (
     Reader,
 )
 from connectors.streams import SourceRefused, SourceUnavailable
+
+# What type checkers know of this library is another version of it.
+_kafka: Any = kafka
+_errors: Any = kafka.errors
+_Assigned: Any = _kafka.TopicPartition
 
 
 class PythonChunk(Chunk):
@@ -67,8 +63,8 @@ class PythonReader(Reader):
         self._assign(consumer)
         for partition, offset in positions.items():
             self._out_of_range.pop(partition, None)
-            consumer.seek(Assigned(*partition), offset)
-        consumer.resume(*(Assigned(*partition) for partition in positions))
+            consumer.seek(_Assigned(*partition), offset)
+        consumer.resume(*(_Assigned(*partition) for partition in positions))
 
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         gone = [self._positions.pop(partition, None) for partition in partitions]
@@ -78,7 +74,7 @@ class PythonReader(Reader):
             self._assign(self._connected())
 
     def _assign(self, consumer: Any) -> None:
-        consumer.assign([Assigned(*partition) for partition in self._positions])
+        consumer.assign([_Assigned(*partition) for partition in self._positions])
 
     def pause(self, partitions: Collection[TopicPartition]) -> None:
         self._connected().pause(*self._known(partitions))
@@ -86,19 +82,19 @@ class PythonReader(Reader):
     def resume(self, partitions: Collection[TopicPartition]) -> None:
         self._connected().resume(*self._known(p for p in partitions if p not in self._out_of_range))
 
-    def _known(self, partitions: Any) -> list[Assigned]:
-        return [Assigned(*partition) for partition in partitions if partition in self._positions]
+    def _known(self, partitions: Any) -> list[Any]:
+        return [_Assigned(*partition) for partition in partitions if partition in self._positions]
 
     def read(self, max_records: int, timeout: float) -> Sequence[Chunk]:
         consumer = self._connected()
         found: Mapping[Any, list[Any]] = {}
         try:
             found = consumer.poll(timeout_ms=round(timeout * 1000), max_records=max_records)
-        except OffsetOutOfRangeError as error:
+        except _errors.OffsetOutOfRangeError as error:
             self._stand_still(error.args[0])
-        except LogTruncationError as error:
+        except _errors.LogTruncationError as error:
             self._stand_still(error.divergent_offsets)
-        except KafkaError as error:
+        except _errors.KafkaError as error:
             raise _translated(error, self._connection) from error
         return self._chunks(consumer, found)
 
@@ -107,7 +103,7 @@ class PythonReader(Reader):
         for partition, start in self._positions.items():
             if partition in self._out_of_range:
                 continue
-            messages = found.get(Assigned(*partition), [])
+            messages = found.get(_Assigned(*partition), [])
             position = self._position(consumer, partition)
             if position > start or messages:
                 end = max(position, messages[-1].offset + 1) if messages else position
@@ -119,8 +115,8 @@ class PythonReader(Reader):
     def _position(self, consumer: Any, partition: TopicPartition) -> int:
         """Where the client stands, past what it has passed over in silence."""
         try:
-            position: int | None = consumer.position(Assigned(*partition), timeout_ms=0)
-        except LogTruncationError as error:
+            position: int | None = consumer.position(_Assigned(*partition), timeout_ms=0)
+        except _errors.LogTruncationError as error:
             self._stand_still(error.divergent_offsets)
             position = None
         return self._positions[partition] if position is None else position
@@ -143,7 +139,7 @@ class PythonReader(Reader):
     def _connected(self) -> Any:
         if self._consumer is None:
             try:
-                self._consumer = KafkaConsumer(
+                self._consumer = _kafka.KafkaConsumer(
                     **kafka_python_options(self._connection),
                     client_rack=self._connection.rack,
                     isolation_level=self._isolation,
@@ -155,7 +151,7 @@ class PythonReader(Reader):
                     bootstrap_timeout_ms=round(TIMEOUT * 1000),
                     metrics_enabled=False,
                 )
-            except KafkaError as error:
+            except _errors.KafkaError as error:
                 raise _translated(error, self._connection) from error
         return self._consumer
 
@@ -167,19 +163,19 @@ class PythonReader(Reader):
             consumer.close(autocommit=False, timeout_ms=1000)
 
 
-def _translated(error: KafkaError, connection: Connection) -> Exception:
+def _translated(error: Any, connection: Connection) -> Exception:
     """The error as one of ours, in words for people."""
     match error:
-        case SaslAuthenticationFailedError():
+        case _errors.SaslAuthenticationFailedError():
             return SourceRefused(f"{connection} takes neither this user nor this password: {error}")
-        case AuthorizationError():
+        case _errors.AuthorizationError():
             return SourceRefused(f"{connection} does not let us read: {error}")
-        case UnsupportedCodecError():
+        case _errors.UnsupportedCodecError():
             return SourceRefused(
                 f"records are compressed in a way that needs another library: {error} (install it,"
                 " or write `client: confluent`)"
             )
-        case CorruptRecordError():
+        case _errors.CorruptRecordError():
             return SourceRefused(f"a record's checksum is wrong, on {connection}: {error}")
         case _:
             return SourceUnavailable(f"{connection} does not answer: {error}")
