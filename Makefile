@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-live test-wheel lint format bench docs lock clean
+.PHONY: help venv run test test-live test-wheel kafka lint format bench docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -65,6 +65,9 @@ test-live: venv ## the conformance tests against a real node: BACALHAU_API=http:
 
 test-wheel: venv ## build the wheel and use it outside the repository
 	$(BIN)/python scripts/test_wheel.py
+
+kafka: venv ## a Kafka broker in the foreground, for trying things
+	@$(BIN)/python -m tests.support.kafka $(KAFKA_OPTIONS)
 
 lint: venv ## ruff, pyright, import-linter
 	$(BIN)/ruff check .
