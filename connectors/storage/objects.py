@@ -165,6 +165,31 @@ def check_target(name: str, target: str) -> str:
     return directory
 
 
+def size_of(body: Body) -> int:
+    """Bytes of a body."""
+    return body.stat().st_size if isinstance(body, Path) else sum(map(len, body))
+
+
+def blocks(body: Body, size: int) -> Iterator[bytes]:
+    """A body in blocks of ``size`` bytes, the last one shorter; none if it is empty."""
+    if isinstance(body, Path):
+        with body.open("rb") as file:
+            while block := file.read(size):
+                yield block
+        return
+    waiting: list[bytes] = []
+    count = 0
+    for chunk in body:
+        waiting.append(chunk)
+        count += len(chunk)
+        while count >= size:
+            joined = b"".join(waiting)
+            yield joined[:size]
+            waiting, count = [joined[size:]], count - size
+    if count:
+        yield b"".join(waiting)
+
+
 def inline_source(content: bytes, target: str) -> Mapping[str, JSON]:
     """The Bacalhau input source that carries small content in the job itself, as the file
     ``target``. Four bytes of the job's size for three of content."""
