@@ -23,7 +23,10 @@ import pydantic
 from connectors.abc import Connector
 
 GROUP = "orch.connectors"
-BUILT_IN = {"cron": "connectors.cron:CronConnector"}
+BUILT_IN = {
+    "cron": "connectors.cron:CronConnector",
+    "kafka": "connectors.kafka:KafkaConnector",
+}
 _SOURCE_CHECKOUT = "source checkout"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_args
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -48,9 +48,10 @@ def _problems(model: type[pydantic.BaseModel], detail: ErrorDetails) -> list[Pro
     match detail["type"]:
         case "extra_forbidden":
             key = str(detail["loc"][-1])
-            known = [field.alias or name for name, field in model.model_fields.items()]
+            known = _known(model, detail["loc"][:-1])
             near = difflib.get_close_matches(key, known, n=1)
-            remedy = f"did you mean {near[0]!r}?" if near else f"known are {', '.join(known)}"
+            listed = f"known are {', '.join(known)}" if known else "remove it"
+            remedy = f"did you mean {near[0]!r}?" if near else listed
             return [Problem(path, "unknown setting", remedy)]
         case "missing":
             return [Problem(path, "is missing", f"write a value for {path!r}")]
@@ -65,6 +66,20 @@ def _problems(model: type[pydantic.BaseModel], detail: ErrorDetails) -> list[Pro
         case _:
             message = f"{given} is not accepted: {detail['msg']}"
             return [Problem(path, message, "write a value of the type that the message names")]
+
+
+def _known(model: type[pydantic.BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """The keys that a model takes, or the one within it at a place; empty where that is unclear."""
+    for part in location:
+        fields = {field.alias or name: field for name, field in model.model_fields.items()}
+        kinds: list[object] = []
+        if part in fields:
+            kinds = [fields[str(part)].annotation, *get_args(fields[str(part)].annotation)]
+        inner = [k for k in kinds if isinstance(k, type) and issubclass(k, pydantic.BaseModel)]
+        if len(inner) != 1:
+            return []
+        model = inner[0]
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _path(location: tuple[int | str, ...]) -> str:

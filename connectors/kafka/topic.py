@@ -1,0 +1,232 @@
+"""What every mode does with its topic: find partitions, see their ends, tell a group.
+
+The offsets of a topic mean nothing once it was deleted and made again under its name, so its id
+is compared before anything is handed over. It is compared *after* the ends were asked for: when it
+is the same then, the ends were those of the same topic.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection, Generator, Mapping, Sequence
+from contextlib import contextmanager
+
+from connectors.abc import JSON
+from connectors.kafka.cluster import Cluster, Committed, Ends, TopicInfo, TopicPartition, shared
+from connectors.kafka.naming import group_of, partition_name, topic_partition
+from connectors.kafka.settings import KafkaSettings
+from connectors.kafka.start import first_positions
+from connectors.streams import (
+    END,
+    Batch,
+    Discovery,
+    Place,
+    SourceChanged,
+    SourceContext,
+    SourceError,
+    SourceRefused,
+    StreamSource,
+    Want,
+)
+from connectors.times import SECOND
+
+COMMIT_EVERY = 1.0
+"""Seconds between two commits to the trigger's group, which are only for people to see."""
+COMMIT_AGAIN = 10.0
+"""Seconds after a commit that failed."""
+SETTLES = 5.0
+"""Seconds for which a partition may end before the position: a new leader learns late how far its
+followers are, a truncated log stays short."""
+
+
+class TopicSource(StreamSource):
+    """A topic and how far it is read. Subclasses say how it is handed to jobs."""
+
+    def __init__(self, settings: KafkaSettings, context: SourceContext) -> None:
+        self.settings = settings
+        self.context = context
+        self.group = group_of(context)
+        self._cluster: Cluster | None = None
+        self._topic: TopicInfo | None = None
+        self._lag: dict[str, int] = {}
+        self._starts: dict[str, int] = {}
+        self._short_since: dict[str, float] = {}
+        self._told: dict[str, str] = {}
+        self._to_tell: dict[str, str] = {}
+        self._tell_at = 0.0
+
+    @property
+    def interval(self) -> float:
+        return self.settings.poll / SECOND
+
+    def discover(self, known: Mapping[str, Place]) -> Discovery:
+        topic = self.settings.topic
+        with self.asking() as cluster:
+            info = cluster.topic(topic)
+            new = tuple(
+                TopicPartition(topic, n)
+                for n in info.partitions
+                if partition_name(topic, n) not in known
+            )
+            first: Mapping[TopicPartition, int] = {}
+            if new:
+                first = first_positions(
+                    cluster,
+                    new,
+                    "earliest" if known else self.settings.start,
+                    committed_only=self.settings.committed_only,
+                )
+        self._topic = info
+        positions = {partition_name(topic, p.partition): str(at) for p, at in first.items()}
+        return Discovery(identity=info.id, partitions=positions)
+
+    def lag(self) -> Mapping[str, int]:
+        return dict(self._lag)
+
+    def starts(self) -> Mapping[str, str]:
+        return {name: str(start) for name, start in self._starts.items()}
+
+    def gone(self, partition: str, start: str) -> bool:
+        return start != END and int(start) < self._starts.get(partition, 0)
+
+    def commit(self, done: Mapping[str, str]) -> None:
+        self._to_tell |= {
+            name: at for name, at in done.items() if at != END and self._told.get(name) != at
+        }
+        self._tell()
+
+    def close(self) -> None:
+        if self._cluster is not None:
+            self._cluster.close()
+            self._cluster = None
+
+    @contextmanager
+    def asking(self) -> Generator[Cluster]:
+        """The cluster. Once it has refused us, it is opened anew with the secrets of then."""
+        if self._cluster is None:
+            self._cluster = shared(
+                self.settings.connection(self.context.secrets), self.settings.client
+            )
+        try:
+            yield self._cluster
+        except SourceRefused:
+            self.close()
+            raise
+
+    @property
+    def retention_ms(self) -> int | None:
+        """How long the topic keeps a record; None: for ever, or not known."""
+        topic = self._topic
+        return None if topic is None or topic.cleanup_policy == "compact" else topic.retention_ms
+
+    def look(self, wants: Sequence[Want]) -> Sequence[tuple[Want, Ends]]:
+        """The wants with what their partitions hold, asked for with one question.
+
+        The end is never behind the want's ``until``. Partitions that end before the position are
+        left out for a while; then, SourceChanged is raised.
+        """
+        self._tell_quietly()
+        wants = [want for want in wants if want.position != END]
+        ends = self.ends([want.partition for want in wants])
+        return [
+            (want, _until(want, ends[want.partition]))
+            for want in wants
+            if self._reaches(want.partition, int(want.position), ends[want.partition])
+        ]
+
+    def ends(self, partitions: Collection[str]) -> Mapping[str, Ends]:
+        """What these partitions hold now; the oldest offset of each is remembered."""
+        if not partitions:
+            return {}
+        places = {name: topic_partition(self.settings.topic, name) for name in partitions}
+        with self.asking() as cluster:
+            found = cluster.ends(list(places.values()), committed_only=self.settings.committed_only)
+        ends = {
+            name: Ends(found[place].start, max(found[place]))  # an end below the start: the start
+            for name, place in places.items()
+        }
+        self._starts |= {name: held.start for name, held in ends.items()}
+        return ends
+
+    def check_topic(self) -> None:
+        """Raises SourceChanged when the topic is not the one that was found by `discover`."""
+        with self.asking() as cluster:
+            now = cluster.topic(self.settings.topic)
+        before = self._topic
+        if before is not None and before.id != now.id:
+            raise SourceChanged(
+                f"the topic {self.settings.topic} was deleted and made again (its id was"
+                f" {before.id} and is {now.id}): offsets mean nothing in the new one. Register the"
+                " trigger with --reset to read the new topic by `start`"
+            )
+        self._topic = now
+
+    def lost(self, want: Want, held: Ends) -> Batch | None:
+        """The offsets that are gone from before the log's start, if the want begins with some."""
+        position = int(want.position)
+        end = min(held.start, held.end)
+        if position >= end:
+            return None
+        return Batch(
+            partition=want.partition,
+            start=want.position,
+            end=str(end),
+            values={"kafka": self.values(want.partition, position, end)},
+            outcome="lost",
+            reason=f"the log of {want.partition} begins at {held.start} now: the offsets from"
+            f" {position} on were removed before they were read",
+        )
+
+    def values(self, partition: str, start: int, end: int | None = None) -> dict[str, JSON]:
+        """What ``${{ kafka.… }}`` names in a job; no ``end`` where it is not known yet."""
+        place = topic_partition(self.settings.topic, partition)
+        named: dict[str, JSON] = {
+            "topic": place.topic,
+            "partition": place.partition,
+            "start": start,
+            "brokers": ",".join(self.settings.brokers),
+            "group": self.group,
+            "isolation": self.settings.isolation,
+        }
+        return named if end is None else named | {"end": end}
+
+    def _reaches(self, name: str, position: int, held: Ends) -> bool:
+        self._lag[name] = max(0, held.end - max(position, held.start))
+        if position <= held.end:
+            self._short_since.pop(name, None)
+            return True
+        self.check_topic()
+        since = self._short_since.setdefault(name, time.monotonic())
+        if time.monotonic() - since >= SETTLES:
+            raise SourceChanged(
+                f"{name} ends at {held.end}, but was planned up to {position}: its log was"
+                " truncated, and other records may get the offsets that are gone. Pause the"
+                f" trigger and set the partition's checkpoint to {held.end} or before"
+                " (`orch checkpoints set`)"
+            )
+        return False
+
+    def _tell(self) -> None:
+        if not self._to_tell or time.monotonic() < self._tell_at:
+            return
+        topic = self.settings.topic
+        telling = dict(self._to_tell)
+        self._tell_at = time.monotonic() + COMMIT_AGAIN
+        with self.asking() as cluster:
+            cluster.commit(
+                self.group,
+                {topic_partition(topic, name): Committed(int(at)) for name, at in telling.items()},
+            )
+        self._tell_at = time.monotonic() + COMMIT_EVERY
+        self._told |= telling
+        self._to_tell.clear()
+
+    def _tell_quietly(self) -> None:
+        try:
+            self._tell()
+        except SourceError:
+            return  # what a group says of us is for people to see; it is told again
+
+
+def _until(want: Want, held: Ends) -> Ends:
+    return held if want.until is None else Ends(held.start, min(held.end, int(want.until)))
