@@ -26,6 +26,7 @@ GROUP = "orch.connectors"
 BUILT_IN = {
     "cron": "connectors.cron:CronConnector",
     "kafka": "connectors.kafka:KafkaConnector",
+    "kinesis": "connectors.kinesis:KinesisConnector",
 }
 _SOURCE_CHECKOUT = "source checkout"
 
