@@ -15,7 +15,7 @@ from specs._durations import MAX_DURATION, duration, format_duration
 from specs._expressions import escape
 from specs._inputs import RUN_SOURCES, InlineInput
 from specs._jsonschema import job_schema, policies_schema
-from specs._library import default_job, library, library_path, task_path
+from specs._library import default_job, library, library_path, task_images, task_path
 from specs._paths import BASE_PATHS, KnownPaths
 from specs._placeholders import Placeholder, placeholders
 from specs._policies import Callback, Policies, Retry
@@ -87,6 +87,7 @@ __all__ = [
     "policies_schema",
     "policies_to_json",
     "prepare",
+    "task_images",
     "task_path",
     "validate_job",
     "wrap_job",

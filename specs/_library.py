@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
+from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
+from types import MappingProxyType
+from typing import Any
 
 from specs._document import Document, load
 
 _EXAMPLES = ("heartbeat", "nightly-report", "count-log")
+_VERSION = 1  # of the images; a task that takes other variables is another version
 
 
 def library_path() -> Path:
@@ -26,13 +30,33 @@ def library() -> dict[str, Path]:
     return {name: library_path() / f"{name}.yaml" for name in _EXAMPLES}
 
 
-@cache
-def default_job(kind: str) -> tuple[Document, Path] | None:
+def task_images() -> dict[str, Path]:
+    """The sample tasks that are Docker images: the program in each, by the image's name.
+
+    Each directory below `tasks` is one, with its Dockerfile beside the program.
+    """
+    programs = sorted((Path(str(files("specs"))) / "tasks").glob("*/task.py"))
+    return {f"orch/{path.parent.name.replace('_', '-')}:{_VERSION}": path for path in programs}
+
+
+def default_job(
+    kind: str, settings: Mapping[str, Any] = MappingProxyType({})
+) -> tuple[Document, Path] | None:
     """The job that a trigger of this kind runs if it names none: below `job` in the document.
 
-    Local files in it are relative to the directory given with it. None for a kind without one.
+    A kind whose `mode` decides what a job gets has one for each: `kafka-buffer.yaml`, and
+    `kafka.yaml` for the others. Local files in it are relative to the directory given with it.
+    None for a kind without one.
     """
-    path = library_path() / f"{kind}.yaml"
-    if not kind.isidentifier() or kind in _EXAMPLES or not path.is_file():
+    mode = settings.get("mode")
+    if isinstance(mode, str) and mode.isidentifier():
+        return _default_job(kind, f"{kind}-{mode}") or _default_job(kind, kind)
+    return _default_job(kind, kind)
+
+
+@lru_cache(maxsize=64)
+def _default_job(kind: str, name: str) -> tuple[Document, Path] | None:
+    path = library_path() / f"{name}.yaml"
+    if not kind.isidentifier() or name in _EXAMPLES or not path.is_file():
         return None
     return load(path.read_bytes(), file=f"specs/library/{path.name}"), path.parent

@@ -35,8 +35,9 @@ _JOB_MARKS = ("Tasks", "Type", "Engine")
 Settings = Callable[[str], Collection[str] | None]
 """Gives the names of a connector's settings; None where no such connector exists."""
 
-DefaultJob = Callable[[str], tuple[Document, FilePath] | None]
-"""Gives a connector's default job (below `job` in a document) and the directory it stands in."""
+DefaultJob = Callable[[str, Mapping[str, Any]], tuple[Document, FilePath] | None]
+"""Gives the default job of a connector with its settings (below `job` in a document), and the
+directory it stands in."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,8 +122,8 @@ def parse_trigger(
     reader = _Reader(document, settings, tuple(kinds))
     if "job" in document.data:
         source = _JobSource(document.data["job"], document, ("job",), None)
-        return reader.read(lambda kind: source)
-    return reader.read(lambda kind: _default(default_job, kind))
+        return reader.read(lambda kind, settings: source)
+    return reader.read(lambda kind, settings: _default(default_job, kind, settings))
 
 
 def wrap_job(
@@ -144,7 +145,7 @@ def wrap_job(
     top = {**values, "apiVersion": API_VERSION, "kind": kind, "name": name, "job": document.data}
     reader = _Reader(Document(data=top, file="command line"), settings, tuple(kinds))
     source = _JobSource(document.data, document, (), None)
-    return reader.read(lambda kind: source)
+    return reader.read(lambda kind, settings: source)
 
 
 @dataclass(frozen=True)
@@ -155,8 +156,10 @@ class _JobSource:
     directory: FilePath | None
 
 
-def _default(default_job: DefaultJob | None, kind: str) -> _JobSource | None:
-    found = default_job(kind) if default_job is not None and kind else None
+def _default(
+    default_job: DefaultJob | None, kind: str, settings: Mapping[str, Any]
+) -> _JobSource | None:
+    found = default_job(kind, settings) if default_job is not None and kind else None
     if found is None:
         return None
     document, directory = found
@@ -176,7 +179,7 @@ class _Reader:
     def add(self, path: Path, message: str, remedy: str) -> None:
         collect(self.problems, self.document.problem(path, message, remedy))
 
-    def read(self, find_job: Callable[[str], _JobSource | None]) -> TriggerFile:
+    def read(self, find_job: Callable[[str, Mapping[str, Any]], _JobSource | None]) -> TriggerFile:
         """Read all of it. Raises SpecError with every problem."""
         self.version()
         kind = self.kind()
@@ -185,7 +188,7 @@ class _Reader:
         policies = PolicyReader(self.document, self.problems).read()
         description = self.description()
         labels = self.labels()
-        source = find_job(kind)
+        source = find_job(kind, settings)
         if source is None:
             self.add((), "job is missing", "Add job: with a Bacalhau job below it")
             raise SpecError(self.problems)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 DIRECTORY = Path(__file__).resolve().parent
 RECORD = DIRECTORY / "SOURCES.json"
-TASKS = ("hello", "count")
+TASKS = ("hello", "count", "records")
 WARNINGS = ("-Wall", "-Wextra", "-Werror", "-Wno-format-nonliteral", "-Wno-format-extra-args")
 FLAGS = (
     "-target",
