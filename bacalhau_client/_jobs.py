@@ -3,6 +3,7 @@
 import json
 import threading
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Any, Literal
 
 from bacalhau_client._build import (
@@ -26,7 +27,7 @@ from bacalhau_client._models import (
     SpecConfig,
     StopResult,
 )
-from bacalhau_client._pages import walk
+from bacalhau_client._pages import collect, walk
 from bacalhau_client._parse import Fields
 from bacalhau_client._transport import Transport, job_path
 
@@ -70,9 +71,23 @@ class Jobs:
     def get(
         self, job: str, *, include: Iterable[Include] = (), namespace: str | None = None
     ) -> JobInfo:
-        """A job's newest version, with executions and history of all versions if included."""
+        """A job's newest version, with executions and history of all versions if included.
+
+        Where the node gives only part of them the rest is fetched, so that the lists are whole.
+        """
         params = self._params(namespace, include=",".join(include) or None)
-        return self._transport.read(job_path(job), params, build_job_info)
+        info = self._transport.read(job_path(job), params, build_job_info)
+        executions, history = info.executions, info.history
+        if executions is not None and executions.next_token:
+            executions = collect(
+                executions,
+                lambda token: self.executions(job, next_token=token, namespace=namespace),
+            )
+        if history is not None and history.next_token:
+            history = collect(
+                history, lambda token: self.history(job, next_token=token, namespace=namespace)
+            )
+        return replace(info, executions=executions, history=history)
 
     def list(
         self,

@@ -34,6 +34,7 @@ from orchestrator.services.renderer import Renderer
 from orchestrator.services.secrets import Secrets
 from orchestrator.services.sender import Sender
 from orchestrator.services.watcher import Watcher
+from orchestrator.store.claims import Claims
 from orchestrator.store.commands import Commands
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.endings import Endings
@@ -49,6 +50,7 @@ from orchestrator.store.retention import Retention
 from orchestrator.store.seal import Seal, load_key
 from orchestrator.store.tokens import Tokens
 from orchestrator.store.triggers import Triggers
+from orchestrator.store.waits import Waits
 from orchestrator.web.accesslog import AccessLog
 from orchestrator.web.deps import Deps
 from orchestrator.web.server import ListenError, Server, is_loopback, own_hosts, public_origin
@@ -170,6 +172,7 @@ class App:
         self.dispatcher = Dispatcher(
             clock,
             signals,
+            Claims(self.database, self.owner),
             self.flights,
             renderer,
             Sender(self.cluster, self.flights, self.seal),
@@ -197,7 +200,8 @@ class App:
             key=callback_key(self._key),
             allow_private=config.allow_private_callbacks,
         )
-        self.clockwatch = ClockWatch(clock, signals, self.flights, steps)
+        waits = Waits(self.database, self.owner)
+        self.clockwatch = ClockWatch(clock, signals, waits, steps)
         self.lease = LeaseKeeper(clock, signals, self.leases)
         self.housekeeping = Housekeeping(clock, self.retention, self.cluster, config.keep)
         self.reconciler = Reconciler(

@@ -25,6 +25,7 @@ from orchestrator.store.values import Flight
 
 _log = structlog.get_logger(__name__)
 _RETRY = SECOND
+_BATCH = 1000
 
 
 class Canceller(Service):
@@ -51,16 +52,23 @@ class Canceller(Service):
         now = self._clock.now()
         if self._steps.pending():
             return now + TICK  # the clock was set: first the deadlines are set like it
-        again = False
-        for flight in self._flights.to_cancel(now):
+        found = self._flights.to_cancel(now, _BATCH)
+        # The others are sent until a clear answer first.
+        accepted = [flight for flight in found if flight.state is not AttemptState.SENDING]
+        unsettled = False
+        for flight in accepted:
             if self.stopping:
                 return None
-            if flight.state is AttemptState.SENDING or flight.stopped_at is not None:
-                continue  # sent until a clear answer first; stopped already
-            again |= not self._stop(flight, now)
-        if again:
+            if self._stop(flight, now):
+                continue
+            unsettled = True
+            if self._cluster.pause() > 0:
+                break  # it is not about this job: the others would wait as long for no answer
+        if unsettled:
             pause = max(0.0, self._cluster.pause())
             return now + max(_RETRY, int(pause * SECOND))
+        if accepted and len(found) >= _BATCH:
+            return now
         return self._flights.next_deadline()
 
     def _stop(self, flight: Flight, now: int) -> bool:
@@ -82,26 +90,30 @@ class Canceller(Service):
         except BacalhauError as error:
             if concerns_cluster(error):
                 self._cluster.failed(error)
-            _log.warning("job not stopped yet", run=flight.run_id, error=str(error))
+            else:
+                _log.warning("job not stopped yet", run=flight.run_id, error=str(error))
             return False
         self._cluster.answered()
         told = self._clock.now()
         hold_until = max(told + flight.grace_us, self._until_cut_off_task_ends(flight))
         self._flights.stopped(flight, told, hold_until).result()
-        _log.info("job stopped", run=flight.run_id, job_id=flight.job_id, reason=reason)
+        if not flight.hold_until:  # else for the second time: the watcher has said so
+            _log.info("job stopped", run=flight.run_id, job_id=flight.job_id, reason=reason)
         self._signals.raise_([Topic.FLIGHT])
         return True
 
     def _until_cut_off_task_ends(self, flight: Flight) -> int:
         """On a node that is cut off the task goes on until its own timeout: that instant, or 0."""
         try:
-            executions = self._cluster.client.jobs.executions(
-                flight.job_id or flight.job_name, namespace=flight.namespace or None
+            info = self._cluster.client.jobs.get(
+                flight.job_id or flight.job_name,
+                include=("executions",),
+                namespace=flight.namespace or None,
             )
             # The cluster starts another execution when a node is lost; the lost one may go on.
             begun = {
                 e.node_id: e.create_time // 1000
-                for e in sorted(executions.items, key=lambda e: e.create_time)
+                for e in sorted(info.executions or (), key=lambda e: e.create_time)
                 if e.node_id and e.compute_state is not ComputeState.COMPLETED
             }
             lost = [

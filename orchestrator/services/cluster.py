@@ -118,6 +118,11 @@ class Cluster:
                 return -1.0
             return max(0.0, self._resume_at - self._clock.monotonic())
 
+    def throttled(self) -> float:
+        """Seconds for which the cluster has asked to be left alone."""
+        with self._lock:
+            return max(0.0, self._throttled_until - self._clock.monotonic())
+
     def answered(self, *, wrote: bool = False) -> None:
         """A request was carried out. Reading is not enough where writing was forbidden."""
         with self._lock:

@@ -19,7 +19,8 @@ from orchestrator.services.cluster import Cluster, ClusterState
 from orchestrator.services.loop import Service
 from orchestrator.services.renderer import Renderer, Unrenderable
 from orchestrator.services.sender import Progress, Sender, Sending
-from orchestrator.store.flights import Claim, Flights
+from orchestrator.store.claims import Claim, Claims
+from orchestrator.store.flights import Flights
 from orchestrator.store.values import Flight, Run
 
 _log = structlog.get_logger(__name__)
@@ -39,6 +40,7 @@ class Dispatcher(Service):
         self,
         clock: Clock,
         signals: Signals,
+        claims: Claims,
         flights: Flights,
         renderer: Renderer,
         sender: Sender,
@@ -48,6 +50,7 @@ class Dispatcher(Service):
         threads: int,
     ) -> None:
         super().__init__(clock, signals)
+        self._claims = claims
         self._flights = flights
         self._renderer = renderer
         self._sender = sender
@@ -78,8 +81,9 @@ class Dispatcher(Service):
         if pause > 0:
             return now + int(pause * SECOND)
         self._send_again()
-        if self._flights.next_ready() is not None:
-            self._flights.wake_delayed(now)
+        delayed = self._claims.next_ready()
+        if delayed is not None and delayed <= now:
+            self._claims.wake_delayed(now)
         claimed = self._claim()
         if claimed:
             return now
@@ -92,9 +96,10 @@ class Dispatcher(Service):
                 self._start(Sending(flight=flight, doubt=True, faults=flight.faults))
 
     def _next(self, now: int) -> int | None:
-        moments = [self._flights.next_ready()]
+        moments = [self._claims.next_ready()]
         with self._state:
-            if self._later:
+            # What waits for a probe waits for its end, which wakes us.
+            if self._later and self._room_again() > 0:
                 wait = self._later[0][0] - self._clock.monotonic()
                 moments.append(now + max(0, int(wait * SECOND) + 1))
         return min((m for m in moments if m is not None), default=None)
@@ -106,28 +111,31 @@ class Dispatcher(Service):
         with self._state:
             backlog = len(self._sending)
         room = min(_BATCH, _BACKLOG * self._threads - backlog)
-        # While the cluster is in trouble, one attempt at a time is the probe.
-        if self._cluster.status.state not in (ClusterState.OK, ClusterState.UNKNOWN):
+        if self._probing():
             room = min(room, 1 - backlog)
-        room = min(room, self._max_in_flight - self._flights.in_flight())
+        room = min(room, self._max_in_flight - self._claims.in_flight())
         if room <= 0:
             return False
-        runs = self._flights.ready(room)
+        runs = self._claims.ready(room)
         claims = [claim for run in runs if (claim := self._render(run)) is not None]
         if not claims:
             return bool(runs)
         reach("dispatch.rendered")
-        flights = self._flights.claim(claims, self._max_in_flight)
+        flights = self._claims.claim(claims, self._max_in_flight)
         for flight in flights:
             self._start(Sending(flight=flight, doubt=False))
         return True
+
+    def _probing(self) -> bool:
+        """While the cluster is in trouble, one attempt at a time is the probe."""
+        return self._cluster.status.state not in (ClusterState.OK, ClusterState.UNKNOWN)
 
     def _render(self, run: Run) -> Claim | None:
         try:
             return self._renderer.render(run)
         except Unrenderable as error:
             _log.error("run cannot be rendered", run=run.id, reason=str(error))
-            self._flights.fail_unsent(run, str(error))
+            self._claims.fail_unsent(run, str(error), error.exit_code)
             return None
 
     # -- sending ----------------------------------------------------------------------------
@@ -159,31 +167,52 @@ class Dispatcher(Service):
         if error is not None:
             sending.doubt = True
             _log.error("acceptance not written", run=sending.flight.run_id, error=str(error))
-        elif not commit.result():
-            _log.warning("attempt taken over by another orchestrator", run=sending.flight.run_id)
-        self._finish(sending, Progress.DONE if error is None else Progress.AGAIN, wait)
+        progress = Progress.AGAIN
+        if error is None:
+            progress = Progress.DONE if commit.result() else Progress.LOST
+        self._finish(sending, progress, wait)
 
     def _finish(self, sending: Sending, progress: Progress, wait: int) -> None:
         flight = sending.flight
         with self._state:
-            if progress is Progress.DONE:
-                del self._sending[flight.run_id, flight.number]
-            else:
+            if progress is Progress.AGAIN:
                 at = self._clock.monotonic() + wait / SECOND
                 heapq.heappush(self._later, (at, next(self._ties), sending, wait))
+            else:
+                del self._sending[flight.run_id, flight.number]
             low = 2 * len(self._sending) < _BACKLOG * self._threads
-        if low or progress is Progress.AGAIN:
+            waiting = bool(self._later)
+        if progress is Progress.LOST:
+            self._lost(flight)
+        if low or waiting:
             self.wake()
+
+    def _lost(self, flight: Flight) -> None:
+        """Somebody else wrote to an attempt of ours: what is ours is read again from the store.
+
+        Another orchestrator took it over; it may have come back to us since. Or it is a commit of
+        our own whose answer was lost.
+        """
+        _log.warning("attempt changed by somebody else", run=flight.run_id, attempt=flight.number)
+        self._signals.raise_([Topic.ADOPTED])
 
     def _send_again(self) -> None:
         now = self._clock.monotonic()
         due: list[tuple[Sending, int]] = []
         with self._state:
-            while self._later and self._later[0][0] <= now:
+            for _ in range(self._room_again()):
+                if not self._later or self._later[0][0] > now:
+                    break
                 _, _, sending, wait = heapq.heappop(self._later)
                 due.append((sending, wait))
         for sending, wait in due:
             self._start(sending, min(wait * 2, _RETRY_DOUBT_AT_MOST))
+
+    def _room_again(self) -> int:
+        """How many of those that wait may be sent again at once. Under the lock."""
+        if not self._probing():
+            return len(self._later)
+        return max(0, 1 - (len(self._sending) - len(self._later)))
 
     def _drop_cancelled(self) -> None:
         """Runs that are to end and whose attempt was certainly never sent need no stop."""
@@ -199,7 +228,8 @@ class Dispatcher(Service):
                 self._later = [item for item in self._later if item[2] is not sending]
                 heapq.heapify(self._later)
                 self._sending.pop(_key(flight), None)
-            self._sender.never_sent(sending, flight.cancel or "")
+            if self._sender.never_sent(sending, flight.cancel or "") is Progress.LOST:
+                self._lost(flight)
 
 
 def _key(flight: Flight) -> tuple[str, int]:

@@ -11,8 +11,8 @@ import specs
 from orchestrator.domain import names
 from orchestrator.domain.clock import Clock, to_rfc3339
 from orchestrator.services.definitions import Definition, Definitions
+from orchestrator.store.claims import Claim
 from orchestrator.store.errors import Missing
-from orchestrator.store.flights import Claim
 from orchestrator.store.seal import Seal
 from orchestrator.store.triggers import Triggers
 from orchestrator.store.values import Run

@@ -8,21 +8,19 @@ same bytes again are a 500 that means "it is already there").
 from __future__ import annotations
 
 from concurrent.futures import Future
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 
 import structlog
 
 from bacalhau_client import (
     AlreadyThere,
-    Ambiguous,
     BacalhauError,
     Conflict,
     Job,
     NotFound,
     Refused,
     ServerFault,
-    Unavailable,
 )
 from orchestrator import metrics
 from orchestrator.domain import names
@@ -44,6 +42,7 @@ class Progress(Enum):
     ACCEPTED = "accepted"  # accepted or adopted; its `commit` is under way
     DONE = "done"  # ended: nothing more to send
     AGAIN = "again"  # no clear answer, or the cluster is away: the same bytes, later
+    LOST = "lost"  # the attempt is not ours any more, or not as we knew it
 
 
 @dataclass(kw_only=True)
@@ -114,8 +113,7 @@ class Sender:
         if job is None:
             # A race: the other request is not committed yet, or never will be.
             _log.info("name taken but not there", job_name=sending.flight.job_name, error=str(why))
-            self._doubted(sending)
-            return Progress.AGAIN
+            return self._doubted(sending)
         return self._adopt(sending, job)
 
     def _adopt(self, sending: Sending, job: Job) -> Progress:
@@ -173,11 +171,8 @@ class Sender:
                 return self._give_up(sending, error)
         else:
             self._cluster.failed(error)
-        if isinstance(error, Ambiguous | Unavailable | ServerFault):
-            sending.doubt = True
-        if sending.doubt:
-            self._doubted(sending)
-        return Progress.AGAIN
+        sending.doubt |= error.maybe_sent
+        return self._doubted(sending) if sending.doubt else Progress.AGAIN
 
     def _give_up(self, sending: Sending, error: ServerFault) -> Progress:
         try:
@@ -192,20 +187,26 @@ class Sender:
             f"{error.message}",
         )
 
-    def _doubted(self, sending: Sending) -> None:
+    def _doubted(self, sending: Sending) -> Progress:
+        """Write it down where it is news."""
         flight = sending.flight
         if not flight.doubt or flight.faults != sending.faults:
-            self._flights.doubted(flight, faults=sending.faults).result()
+            if not self._flights.doubted(flight, faults=sending.faults).result():
+                return Progress.LOST
+            sending.flight = replace(flight, doubt=True, faults=sending.faults)
+        return Progress.AGAIN
 
     def _end(self, sending: Sending, reason: str, *, retryable: bool = False) -> Progress:
         """This attempt can not be sent; unless another may do better, the run is dead. Loudly."""
         flight = sending.flight
         _log.error("attempt refused", run=flight.run_id, attempt=flight.number, reason=reason)
         ending = Ending(state=AttemptState.FAILED, reason=reason, retryable=retryable)
-        self._flights.ended(flight, ending).result()
-        return Progress.DONE
+        return self._ended(flight, ending)
 
-    def never_sent(self, sending: Sending, reason: str) -> None:
+    def never_sent(self, sending: Sending, reason: str) -> Progress:
         """End an attempt of which the cluster certainly knows nothing."""
         ending = Ending(state=AttemptState.STOPPED, reason=reason, counted=False)
-        self._flights.ended(sending.flight, ending).result()
+        return self._ended(sending.flight, ending)
+
+    def _ended(self, flight: Flight, ending: Ending) -> Progress:
+        return Progress.DONE if self._flights.ended(flight, ending).result() else Progress.LOST

@@ -20,7 +20,7 @@ import structlog
 
 from bacalhau_client import BacalhauError, JobInfo, NotFound
 from orchestrator import metrics
-from orchestrator.domain.clock import SECOND, Clock
+from orchestrator.domain.clock import MINUTE, SECOND, Clock
 from orchestrator.domain.limits import TokenBucket
 from orchestrator.domain.outcome import Outcome, Verdict, judge
 from orchestrator.domain.polling import DurationEstimate, next_poll
@@ -39,6 +39,7 @@ _ESTIMATES = 10_000  # triggers whose durations are remembered
 _LOST_FOR = 5.0  # seconds: a job that is not found for so long is lost
 _NS_PER_US = 1000
 _WITNESSES = 2  # other jobs that the cluster is asked for when one is lost
+_STOP_AGAIN = 30.0  # seconds that a job may go on after a stop and its grace, before the next stop
 
 
 @dataclass(kw_only=True)
@@ -48,6 +49,8 @@ class Watch:
     flight: Flight
     since: float  # monotonic: when the cluster accepted it
     missing_since: float | None = None  # monotonic
+    goes_on_since: float | None = None  # monotonic: seen running after a stop and its grace
+    defies: bool = False  # it was told to stop again already
     turn: int = 0  # of its newest place in the heap; older ones are void
 
 
@@ -92,6 +95,9 @@ class Watcher(Service):
             under_way = self._flights.load([AttemptState.ACCEPTED, AttemptState.RUNNING])
             self._note(under_way, now, at_once=True)  # they may have ended long ago
         self._note(self._flights.news(), now)
+        throttled = self._cluster.throttled()
+        if throttled > 0:
+            return now + int(throttled * SECOND) + 1
         while not self.stopping:
             ticks = self._clock.monotonic()
             with self._state:
@@ -132,7 +138,8 @@ class Watcher(Service):
             age = int((ticks - watch.since) * SECOND)
             wait = 0 if at_once else next_poll(age, since=0, estimate=estimate) - age
             if flight.stopped_at is not None and flight.hold_until > now:
-                wait = flight.hold_until - now
+                # Not all of it at once: the hold moves when somebody sets the clock.
+                wait = min(flight.hold_until - now, MINUTE)
             watch.turn += 1
             due = ticks + wait / SECOND
             heapq.heappush(self._heap, (due, next(self._ties), watch.turn, watch))
@@ -186,14 +193,12 @@ class Watcher(Service):
                 flight, Ending(state=AttemptState.FAILED, reason=reason, retryable=False)
             )
         outcome = judge(view(info))
-        if outcome.verdict is Verdict.WAITING:
-            return True
-        if outcome.verdict is Verdict.RUNNING:
-            if flight.state is AttemptState.ACCEPTED:
-                self._flights.seen_running(flight, outcome.node_id).result()
-                with self._state:
-                    watch.flight = replace(watch.flight, state=AttemptState.RUNNING)
-            return True
+        if outcome.verdict is Verdict.RUNNING and flight.state is AttemptState.ACCEPTED:
+            self._flights.seen_running(flight, outcome.node_id).result()
+            with self._state:
+                watch.flight = replace(watch.flight, state=AttemptState.RUNNING)
+        if outcome.verdict in (Verdict.WAITING, Verdict.RUNNING):
+            return flight.stopped_at is None or self._goes_on(watch)
         if outcome.verdict is Verdict.STOPPED:
             return self._judge_stopped(watch, outcome)
         self._learn(flight, (info.job.modify_time - info.job.create_time) // _NS_PER_US)
@@ -211,6 +216,26 @@ class Watcher(Service):
         if flight.stopped_at is None or self._clock.now() < flight.hold_until:
             return True
         return self._end(flight, _stopped(flight, outcome))
+
+    def _goes_on(self, watch: Watch) -> bool:
+        """The cluster was told to stop a job, has said yes, and the job goes on all the same."""
+        flight = self._flights.current(watch.flight)
+        if flight is None:
+            return False
+        ticks = self._clock.monotonic()
+        with self._state:
+            watch.flight = flight
+            if flight.stopped_at is None or self._clock.now() < flight.hold_until:
+                watch.goes_on_since = None
+                return True
+            since = watch.goes_on_since = watch.goes_on_since or ticks
+            if ticks - since < _STOP_AGAIN:
+                return True
+            first, watch.defies, watch.goes_on_since = not watch.defies, True, None
+        if first:
+            _log.warning("job goes on after its stop", run=flight.run_id, job_id=flight.job_id)
+        self._flights.stop_again(flight).result()
+        return True
 
     def _end(self, flight: Flight, ending: Ending) -> bool:
         self._flights.ended(flight, ending).result()

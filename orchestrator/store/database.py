@@ -60,6 +60,11 @@ def canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
+def storable(text: str) -> str:
+    """What somebody outside wrote, as any database takes it: PostgreSQL refuses NUL."""
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
 class Database:
     """Everything that reads or writes the store goes through one of these."""
 

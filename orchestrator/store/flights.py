@@ -1,4 +1,4 @@
-"""Attempts under way: claimed, sent, accepted, seen running, stopped, ended.
+"""Attempts under way: sent, accepted, seen running, stopped, ended.
 
 Every change carries the run's fencing token in its WHERE: an orchestrator that was taken for dead
 and comes back changes nothing that another has taken over.
@@ -12,42 +12,17 @@ from concurrent.futures import Future
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import (
-    ColumnElement,
-    Connection,
-    Executable,
-    Update,
-    bindparam,
-    exists,
-    func,
-    insert,
-    select,
-    update,
-)
+from sqlalchemy import Executable, Update, bindparam, exists, select, update
 
 from orchestrator.domain.signals import Topic
-from orchestrator.domain.states import AttemptState, Queue, RunState
+from orchestrator.domain.states import AttemptState
 from orchestrator.store import schema
 from orchestrator.store.acceptances import Acceptances
-from orchestrator.store.database import Database
-from orchestrator.store.rows import FLIGHT_COLUMNS, to_flight, to_run
+from orchestrator.store.database import Database, storable
+from orchestrator.store.rows import FLIGHT_COLUMNS, to_flight
 from orchestrator.store.schema import attempts, runs, triggers
-from orchestrator.store.values import Flight, Run
+from orchestrator.store.values import Flight
 from orchestrator.store.writer import Tx
-
-
-@dataclass(frozen=True, kw_only=True)
-class Claim:
-    """A run that is to be submitted: its job's name and the sealed bytes of its request."""
-
-    run: Run
-    job_name: str
-    namespace: str
-    spec_hash: str
-    body: bytes
-    execution_us: int
-    total_us: int
-    grace_us: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,42 +40,13 @@ class Ending:
     hold_until: int = 0
 
 
-_CLAIM = (
-    update(runs)
-    .where(
-        runs.c.id == bindparam("b_id"),
-        runs.c.fence == bindparam("b_fence"),
-        runs.c.state == RunState.PENDING,
-        schema.is_ready,
-        runs.c.cancel.is_(None),
-    )
-    .values(
-        state=RunState.SUBMITTING,
-        queue=None,
-        owner=bindparam("v_owner"),
-        fence=runs.c.fence + 1,
-        attempts=bindparam("v_attempts"),
-        started_at=func.coalesce(runs.c.started_at, bindparam("v_now")),
-    )
-)
-
 _IN_CHUNK = 500
 _LIVE = (AttemptState.SENDING, AttemptState.ACCEPTED, AttemptState.RUNNING)
 _ACCEPTED = (AttemptState.ACCEPTED, AttemptState.RUNNING)
 
 # Built once: on the paths that every submission takes, putting a statement together would cost
 # more than the database's answer.
-_READY = (
-    select(runs, triggers.c.name.label("trigger_name"))
-    .join(triggers, triggers.c.uid == runs.c.trigger_uid)
-    .where(schema.is_ready, runs.c.cancel.is_(None))
-    .order_by(runs.c.priority.desc(), runs.c.not_before)
-    .limit(bindparam("b_limit"))
-)
-_NEXT_READY = (
-    select(runs.c.not_before).where(schema.is_delayed).order_by(runs.c.not_before).limit(1)
-)
-_IN_FLIGHT = select(func.count()).where(schema.in_flight)
+_OURS = runs.c.owner == bindparam("b_owner")
 _FLIGHTS = (
     select(*FLIGHT_COLUMNS)
     .join(runs, runs.c.id == attempts.c.run_id)
@@ -109,11 +55,13 @@ _FLIGHTS = (
 )
 _NEWS = _FLIGHTS.where(
     schema.in_flight,
+    _OURS,
     runs.c.id.in_(bindparam("b_ids", expanding=True)),
     attempts.c.state.in_(_ACCEPTED),
 )
-_OURS = runs.c.owner == bindparam("b_owner")
-_CANCELLED = _FLIGHTS.where(schema.wants_cancel, _OURS).limit(bindparam("b_limit"))
+_CANCELLED = _FLIGHTS.where(schema.wants_cancel, attempts.c.stopped_at.is_(None), _OURS).limit(
+    bindparam("b_limit")
+)
 _LATE = _FLIGHTS.where(
     attempts.c.deadline_at.is_not(None),
     attempts.c.stopped_at.is_(None),
@@ -143,107 +91,6 @@ class Flights:
         self.owner = owner
         self._news: deque[tuple[str, int]] = deque()
 
-    # -- claiming ---------------------------------------------------------------------------
-
-    def ready(self, limit: int) -> list[Run]:
-        """Runs that may start, in the order in which they should.
-
-        No clock is asked: what is ready stays so, also when the clock is set back.
-        """
-        with self._db.read() as conn:
-            rows = conn.execute(_READY, {"b_limit": limit})
-            return [to_run(row) for row in rows.mappings()]
-
-    def next_ready(self) -> int | None:
-        """When the next delayed run becomes ready."""
-        with self._db.read() as conn:
-            return conn.scalar(_NEXT_READY)
-
-    def wake_delayed(self, now: int, limit: int = 1000) -> int:
-        """Let delayed runs whose time has come be ready."""
-
-        def operation(tx: Tx) -> int:
-            chosen = select(runs.c.id).where(schema.is_delayed, runs.c.not_before <= now)
-            woken = tx.conn.execute(
-                update(runs)
-                .where(runs.c.id.in_(chosen.order_by(runs.c.not_before).limit(limit)))
-                .where(schema.is_delayed)
-                .values(queue=Queue.READY)
-            ).rowcount
-            if woken:
-                tx.notify(Topic.READY)
-            return woken
-
-        return self._db.write(operation, "wake")
-
-    def in_flight(self) -> int:
-        """Runs in flight, of all orchestrators."""
-        with self._db.read() as conn:
-            return conn.scalar(_IN_FLIGHT) or 0
-
-    def claim(self, claims: Sequence[Claim], max_in_flight: int) -> list[Flight]:
-        """Claim runs and store their attempts; returns those that are ours to send.
-
-        Claims nothing beyond `max_in_flight` runs in flight, counted under a lock.
-        """
-        return self._db.write(lambda tx: self._claim(tx, claims, max_in_flight), "claim")
-
-    def _claim(self, tx: Tx, claims: Sequence[Claim], max_in_flight: int) -> list[Flight]:
-        self._db.dialect.lock_claims(tx.conn)
-        now = self._db.clock.now()
-        flying = tx.conn.scalar(_IN_FLIGHT) or 0
-        claims = claims[: max(0, max_in_flight - flying)]
-        taken = self._db.dialect.update_many(
-            tx.conn,
-            _CLAIM,
-            [
-                {
-                    "b_id": claim.run.id,
-                    "b_fence": claim.run.fence,
-                    "v_owner": self.owner,
-                    "v_attempts": claim.run.attempts + 1,
-                    "v_now": now,
-                }
-                for claim in claims
-            ],
-        )
-        won = [claim for claim, ok in zip(claims, taken, strict=True) if ok]
-        if won:
-            tx.conn.execute(insert(attempts), [_attempt_row(claim, now) for claim in won])
-            tx.notify(Topic.CHANGED)
-        return [_new_flight(claim, now) for claim in won]
-
-    def fail_unsent(self, run: Run, reason: str) -> None:
-        """End a pending run that can not be rendered: dead, with the reason."""
-
-        def operation(tx: Tx) -> None:
-            now = self._db.clock.now()
-            changed = tx.conn.execute(
-                update(runs)
-                .where(runs.c.id == run.id, runs.c.fence == run.fence, schema.is_ready)
-                .values(
-                    state=RunState.SUBMITTING,
-                    queue=None,
-                    owner=self.owner,
-                    fence=runs.c.fence + 1,
-                    attempts=runs.c.attempts + 1,
-                )
-            ).rowcount
-            if not changed:
-                return
-            row = _blank_attempt(run, now) | {
-                "state": AttemptState.FAILED,
-                "reason": reason,
-                "retryable": False,
-                "ended_at": now,
-            }
-            tx.conn.execute(insert(attempts), [row])
-            tx.notify(Topic.ENDED)
-
-        self._db.write(operation, "refuse")
-
-    # -- what flies -------------------------------------------------------------------------
-
     def load(self, states: Sequence[AttemptState]) -> list[Flight]:
         """The attempts of this orchestrator that are under way, for a restart."""
         return self._select(runs.c.owner == self.owner, attempts.c.state.in_(states))
@@ -256,7 +103,8 @@ class Flights:
         found: list[Flight] = []
         wanted = list(changed)
         for start in range(0, len(wanted), _IN_CHUNK):
-            found += self._read(_NEWS, {"b_ids": wanted[start : start + _IN_CHUNK]})
+            ids = wanted[start : start + _IN_CHUNK]
+            found += self._read(_NEWS, {"b_ids": ids, "b_owner": self.owner})
         return found
 
     def current(self, flight: Flight) -> Flight | None:
@@ -303,44 +151,6 @@ class Flights:
         with self._db.read() as conn:
             return [to_flight(row) for row in conn.execute(statement, values).mappings()]
 
-    def shift_waits(self, step: int, now: int, noticed: int = 0) -> None:
-        """The clock was set by `step`: let retries, rates and deadlines move with it.
-
-        It was set at most `noticed` microseconds ago; what was written since is right already.
-        """
-
-        def waits(column: ColumnElement[int]) -> ColumnElement[bool]:
-            # What was to come before the step: now long past, or far off.
-            return column.between(now - step, now) if step > 0 else column > now
-
-        def operation(tx: Tx) -> None:
-            tx.conn.execute(
-                update(runs)
-                .where(schema.is_delayed, waits(runs.c.not_before))
-                .values(not_before=runs.c.not_before + step)
-            )
-            tx.conn.execute(
-                update(triggers)
-                .where(waits(triggers.c.rate_next))
-                .values(rate_next=triggers.c.rate_next + step)
-            )
-            for column, written in (
-                (attempts.c.deadline_at, attempts.c.submitted_at),
-                (attempts.c.hold_until, attempts.c.stopped_at),
-            ):
-                tx.conn.execute(
-                    update(attempts)
-                    .where(
-                        attempts.c.deadline_at.is_not(None),
-                        attempts.c.ended_at.is_(None),
-                        column > min(now, now - step),
-                        ~written.between(now - noticed, now),
-                    )
-                    .values({column: column + step})
-                )
-
-        self._db.write(operation, "shift")
-
     def accepted(self, flight: Flight, job_id: str) -> Future[bool]:
         """The cluster has the job: forget its bytes, start its deadline."""
         future: Future[bool] = Future()
@@ -362,7 +172,7 @@ class Flights:
             "running",
             state=AttemptState.RUNNING,
             running_at=now,
-            node_id=node_id,
+            node_id=storable(node_id),
         )
 
     def stopping(self, flight: Flight, reason: str) -> Future[bool]:
@@ -375,6 +185,22 @@ class Flights:
         change = self._submit(flight, _ACCEPTED, "stopped", stopped_at=at, hold_until=hold_until)
         return self._noted(flight, change)
 
+    def stop_again(self, flight: Flight) -> Future[bool]:
+        """The cluster was told to stop the job, and it goes on: it is to be told once more.
+
+        False if that is known already. Until then `hold_until` stands.
+        """
+
+        def operation(tx: Tx) -> bool:
+            told = attempts.c.stopped_at == flight.stopped_at
+            statement = _conditional(flight, _ACCEPTED).where(told).values(stopped_at=None)
+            changed = tx.conn.execute(statement).rowcount == 1
+            if changed:
+                tx.notify(Topic.CANCEL)
+            return changed
+
+        return self._db.submit(operation, "unheeded")
+
     def ended(self, flight: Flight, ending: Ending) -> Future[bool]:
         """The attempt has ended. The completer moves its run."""
 
@@ -384,11 +210,11 @@ class Flights:
                 flight,
                 _LIVE,
                 state=ending.state,
-                reason=_text(ending.reason),
+                reason=storable(ending.reason),
                 exit_code=ending.exit_code,
-                node_id=ending.node_id or attempts.c.node_id,
-                stdout=_text(ending.stdout),
-                stderr=_text(ending.stderr),
+                node_id=storable(ending.node_id) or attempts.c.node_id,
+                stdout=storable(ending.stdout),
+                stderr=storable(ending.stderr),
                 counted=ending.counted,
                 retryable=ending.retryable,
                 hold_until=ending.hold_until,
@@ -402,7 +228,8 @@ class Flights:
         return self._db.submit(operation, "end")
 
     def to_cancel(self, now: int, limit: int = 1000) -> list[Flight]:
-        """Attempts whose run somebody wants to end, or whose deadline has passed.
+        """Attempts whose run somebody wants to end, or whose deadline has passed, and whose job
+        the cluster was not told to stop.
 
         Those that are still being sent come too: what is never sent needs no stop.
         """
@@ -433,11 +260,6 @@ class Flights:
         return tx.conn.execute(_conditional(flight, states).values(**values)).rowcount == 1
 
 
-def _text(text: str) -> str:
-    """What a task or a node wrote, as any database takes it: PostgreSQL refuses NUL."""
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")
-
-
 def _conditional(flight: Flight, states: Sequence[AttemptState]) -> Update:
     fenced = exists().where(runs.c.id == flight.run_id, runs.c.fence == flight.fence)
     return update(attempts).where(
@@ -447,69 +269,3 @@ def _conditional(flight: Flight, states: Sequence[AttemptState]) -> Update:
         attempts.c.state.in_(states),
         fenced,
     )
-
-
-def _blank_attempt(run: Run, now: int) -> dict[str, Any]:
-    number = run.attempts + 1
-    return {
-        "run_id": run.id,
-        "number": number,
-        "job_name": f"unsent-{run.id}-a{number}",
-        "namespace": "",
-        "spec_hash": "",
-        "execution_us": 0,
-        "total_us": 0,
-        "grace_us": 0,
-        "created_at": now,
-    }
-
-
-def _attempt_row(claim: Claim, now: int) -> Mapping[str, Any]:
-    return {
-        "run_id": claim.run.id,
-        "number": claim.run.attempts + 1,
-        "job_name": claim.job_name,
-        "namespace": claim.namespace,
-        "state": AttemptState.SENDING,
-        "spec_hash": claim.spec_hash,
-        "body": claim.body,
-        "execution_us": claim.execution_us,
-        "total_us": claim.total_us,
-        "grace_us": claim.grace_us,
-        "created_at": now,
-    }
-
-
-def _new_flight(claim: Claim, now: int) -> Flight:
-    return Flight(
-        run_id=claim.run.id,
-        number=claim.run.attempts + 1,
-        fence=claim.run.fence + 1,
-        trigger_uid=claim.run.trigger_uid,
-        trigger_name=claim.run.trigger_name,
-        job_name=claim.job_name,
-        job_id=None,
-        namespace=claim.namespace,
-        state=AttemptState.SENDING,
-        body=claim.body,
-        doubt=False,
-        faults=0,
-        execution_us=claim.execution_us,
-        total_us=claim.total_us,
-        grace_us=claim.grace_us,
-        created_at=now,
-        submitted_at=None,
-        running_at=None,
-        deadline_at=None,
-        stop_reason=None,
-        stopped_at=None,
-        hold_until=0,
-        cancel=None,
-        spec_hash=claim.spec_hash,
-    )
-
-
-def in_flight_by_owner(conn: Connection) -> dict[str, int]:
-    """Runs in flight of each orchestrator."""
-    statement = select(runs.c.owner, func.count()).where(schema.in_flight).group_by(runs.c.owner)
-    return {owner or "": count for owner, count in conn.execute(statement)}

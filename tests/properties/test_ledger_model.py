@@ -126,7 +126,7 @@ class LedgerModel(RuleBasedStateMachine):
     @rule(seconds=st.sampled_from([1, 20, 60, 200, 1500]))
     def time_passes(self, seconds: int) -> None:
         self.clock.advance(seconds * SECOND)
-        self.ledger.flights.wake_delayed(self.clock.now())
+        self.ledger.claims.wake_delayed(self.clock.now())
 
     @rule()
     def fire_what_is_due(self) -> None:
@@ -153,8 +153,8 @@ class LedgerModel(RuleBasedStateMachine):
 
     @rule(limit=st.integers(1, 4), crash=st.booleans())
     def claim(self, limit: int, crash: bool) -> None:
-        ready = self.ledger.flights.ready(limit)
-        for flight in self.ledger.flights.claim([claim_of(run) for run in ready], CAP):
+        ready = self.ledger.claims.ready(limit)
+        for flight in self.ledger.claims.claim([claim_of(run) for run in ready], CAP):
             self.flights[flight.run_id] = flight
         if crash:
             self.crash()
@@ -344,10 +344,10 @@ class LedgerModel(RuleBasedStateMachine):
             self.ledger.triggers.pause("tick", "", "me")
         for _ in range(500):
             self.clock.advance(30 * SECOND)
-            self.ledger.flights.wake_delayed(self.clock.now())
+            self.ledger.claims.wake_delayed(self.clock.now())
             self.cancel_what_is_to_be_cancelled()
-            ready = self.ledger.flights.ready(CAP)
-            self.ledger.flights.claim([claim_of(run) for run in ready], CAP)
+            ready = self.ledger.claims.ready(CAP)
+            self.ledger.claims.claim([claim_of(run) for run in ready], CAP)
             self.doubted |= {f.run_id for f in self.ledger.flights.load([AttemptState.SENDING])}
             for flight in self.ledger.flights.load([AttemptState.SENDING]):
                 self._put(flight)

@@ -8,7 +8,7 @@ from dataclasses import replace
 from orchestrator.domain import names
 from orchestrator.services.cluster import Cluster
 from orchestrator.services.sender import Sender, Sending
-from orchestrator.store.flights import Claim
+from orchestrator.store.claims import Claim
 from orchestrator.store.seal import Seal
 from orchestrator.store.values import Flight, Run
 from tests.support.ledger import Ledger, claim_of
@@ -40,8 +40,8 @@ class Desk:
         """New runs, claimed."""
         for _ in range(count):
             self.ledger.fire(self.ledger.trigger(f"{name}-{len(self.ledger.runs())}"))
-        ready = self.ledger.flights.ready(100)
-        return self.ledger.flights.claim([self.claim_of(run) for run in ready], 1000)
+        ready = self.ledger.claims.ready(100)
+        return self.ledger.claims.claim([self.claim_of(run) for run in ready], 1000)
 
     def accepted(self, name: str = "tick") -> tuple[Flight, FakeJob]:
         """A new run whose job the cluster has taken."""

@@ -13,10 +13,11 @@ from orchestrator.domain.clock import MINUTE, SECOND
 from orchestrator.domain.overlap import Overlap
 from orchestrator.domain.states import AttemptState, RunState
 from orchestrator.services.definitions import Definition, to_body
+from orchestrator.store.claims import Claim, Claims
 from orchestrator.store.commands import Commands
 from orchestrator.store.database import Database, canonical
 from orchestrator.store.endings import Endings, Settlement
-from orchestrator.store.flights import Claim, Ending, Flights
+from orchestrator.store.flights import Ending, Flights
 from orchestrator.store.intake import Admittance, Firing, Intake, PlannedBatch
 from orchestrator.store.leases import Leases
 from orchestrator.store.outbox import Callback, Outbox
@@ -24,6 +25,7 @@ from orchestrator.store.reads import Reads
 from orchestrator.store.retention import Retention
 from orchestrator.store.triggers import NewPartition, NewTrigger, Triggers, new_uid
 from orchestrator.store.values import Attempt, Flight, Run, Trigger
+from orchestrator.store.waits import Waits
 from tests.support.clocks import START, FakeClock
 
 PARTITION = "schedule"
@@ -40,7 +42,9 @@ class Ledger:
         self.owner = owner
         self.triggers = Triggers(self.db)
         self.intake = Intake(self.db)
+        self.claims = Claims(self.db, owner)
         self.flights = Flights(self.db, owner)
+        self.waits = Waits(self.db, owner)
         self.endings = Endings(self.db)
         self.commands = Commands(self.db)
         self.reads = Reads(self.db)
@@ -141,8 +145,8 @@ class Ledger:
 
     def claim(self, limit: int = 100, *, max_in_flight: int = 1000) -> list[Flight]:
         """Claim what is ready."""
-        ready = self.flights.ready(limit)
-        return self.flights.claim([claim_of(run) for run in ready], max_in_flight)
+        ready = self.claims.ready(limit)
+        return self.claims.claim([claim_of(run) for run in ready], max_in_flight)
 
     def accept(self, flight: Flight) -> Flight:
         """Let the cluster take an attempt's job; returns the flight as it is then."""
@@ -191,7 +195,7 @@ class Ledger:
 
     def finish(self, run: Run, state: RunState = RunState.SUCCEEDED, **settle: Any) -> Run:
         """Bring one ready run to its end."""
-        [flight] = self.flights.claim([claim_of(self.run(run))], 1000)
+        [flight] = self.claims.claim([claim_of(self.run(run))], 1000)
         flight = self.accept(flight)
         ended = AttemptState.SUCCEEDED if state is RunState.SUCCEEDED else AttemptState.FAILED
         assert self.end(flight, state=ended)

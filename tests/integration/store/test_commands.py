@@ -140,7 +140,7 @@ def test_a_lost_task_is_waited_for(ledger: Ledger, command: str) -> None:
     again = ledger.run(run)
     assert (again.queue, again.not_before) == (Queue.DELAYED, hold)
     ledger.clock.advance(11 * MINUTE)
-    assert ledger.flights.wake_delayed(ledger.clock.now()) == 1
+    assert ledger.claims.wake_delayed(ledger.clock.now()) == 1
 
 
 def test_unknown_runs(ledger: Ledger) -> None:
@@ -217,7 +217,7 @@ class TestBackfill:
         gaps = [Gap(key=f"old-{n}", due_at=START - (3 - n) * STEP) for n in range(3)]
         ledger.commands.backfill(trigger, PARTITION, gaps, QUEUED, "me")
         order: list[str] = []
-        while ready := ledger.flights.ready(10):
+        while ready := ledger.claims.ready(10):
             [run] = ready
             assert run.priority < 0
             order.append(run.key)

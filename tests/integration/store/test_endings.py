@@ -41,7 +41,7 @@ def test_an_ending_settles_its_run_once(ledger: Ledger) -> None:
         1,
     )
     assert ledger.scalar("SELECT count(*) FROM outbox") == 1
-    assert ledger.flights.in_flight() == 0
+    assert ledger.claims.in_flight() == 0
 
 
 def test_done_moves_over_the_contiguous_prefix(ledger: Ledger) -> None:
@@ -132,7 +132,7 @@ def test_a_retry_waits_for_its_time(ledger: Ledger) -> None:
     )
     assert ledger.claim() == []
     ledger.clock.advance(SECOND)
-    assert ledger.flights.wake_delayed(ledger.clock.now()) == 1
+    assert ledger.claims.wake_delayed(ledger.clock.now()) == 1
     [second] = ledger.claim()
     assert (second.number, second.fence) == (2, 2)
 
@@ -144,7 +144,7 @@ def test_endings_of_many_partitions_in_one_go(ledger: Ledger) -> None:
     for flight in ledger.claim():
         ledger.end(ledger.accept(flight))
     assert ledger.settle(RunState.SUCCEEDED) == 3
-    assert len(ledger.flights.ready(10)) == 3
+    assert len(ledger.claims.ready(10)) == 3
     assert [done(ledger, f"t{n}") for n in range(3)] == [1, 1, 1]
 
 

@@ -15,7 +15,7 @@ from orchestrator.domain.states import AttemptState, Queue, RunState
 from orchestrator.store.flights import Ending
 from orchestrator.store.leases import Leases
 from orchestrator.store.schema import runs
-from tests.support.ledger import STEP, Ledger, claim_of
+from tests.support.ledger import Ledger, claim_of
 
 
 def test_a_claim_stores_the_attempt_before_anything_is_sent(ledger: Ledger) -> None:
@@ -26,16 +26,16 @@ def test_a_claim_stores_the_attempt_before_anything_is_sent(ledger: Ledger) -> N
     assert loaded == flight
     assert flight.body == f"{flight.run_id}/1".encode()
     assert ledger.runs()[0].state is RunState.SUBMITTING
-    assert ledger.flights.in_flight() == 1
+    assert ledger.claims.in_flight() == 1
     assert ledger.claim() == []
 
 
 def test_a_run_is_claimed_once(ledger: Ledger) -> None:
     """Two claims of the same look: one wins."""
     ledger.fire(ledger.trigger(), 3)
-    claims = [claim_of(run) for run in ledger.flights.ready(10)]
-    assert len(ledger.flights.claim(claims, 100)) == 3
-    assert ledger.flights.claim(claims, 100) == []
+    claims = [claim_of(run) for run in ledger.claims.ready(10)]
+    assert len(ledger.claims.claim(claims, 100)) == 3
+    assert ledger.claims.claim(claims, 100) == []
 
 
 @pytest.mark.parametrize("bound", [0, 1, 4])
@@ -44,7 +44,7 @@ def test_claims_stay_within_the_bound(ledger: Ledger, bound: int) -> None:
     ledger.fire(ledger.trigger(), 6)
     assert len(ledger.claim(max_in_flight=bound)) == bound
     assert ledger.claim(max_in_flight=bound) == []
-    assert ledger.flights.in_flight() == bound
+    assert ledger.claims.in_flight() == bound
 
 
 def test_concurrent_claims_stay_within_the_bound(open_ledger: Callable[..., Ledger]) -> None:
@@ -65,7 +65,7 @@ def test_concurrent_claims_stay_within_the_bound(open_ledger: Callable[..., Ledg
     for thread in threads:
         thread.join()
     assert len(won) == len(set(won)) == 20
-    assert ledgers[0].flights.in_flight() == 20
+    assert ledgers[0].claims.in_flight() == 20
 
 
 def test_priority_then_age(ledger: Ledger) -> None:
@@ -73,7 +73,7 @@ def test_priority_then_age(ledger: Ledger) -> None:
     low, high = ledger.trigger("low"), ledger.trigger("high")
     ledger.fire(low, 2)
     ledger.fire(high, 2, priority=5)
-    order = [(run.trigger_name, run.ordinal) for run in ledger.flights.ready(10)]
+    order = [(run.trigger_name, run.ordinal) for run in ledger.claims.ready(10)]
     assert order == [("high", 0), ("high", 1), ("low", 0), ("low", 1)]
 
 
@@ -82,8 +82,8 @@ def test_a_cancelled_run_is_not_claimed(ledger: Ledger) -> None:
     [run] = ledger.fire(ledger.trigger())
     claims = [claim_of(run)]
     ledger.commands.cancel(run.id, "no", "me")
-    assert ledger.flights.claim(claims, 10) == []
-    assert ledger.flights.ready(10) == []
+    assert ledger.claims.claim(claims, 10) == []
+    assert ledger.claims.ready(10) == []
 
 
 def test_a_flight_to_its_end(ledger: Ledger) -> None:
@@ -191,6 +191,32 @@ def test_deadlines(open_ledger: Callable[..., Ledger]) -> None:
     assert [f.hold_until for f in ledger.flights.news()] == [deadline + SECOND]
 
 
+def test_a_stop_that_is_not_heeded_is_asked_for_again(ledger: Ledger) -> None:
+    """Once a stop, whoever asks; the reason and the hold stand until the next answer."""
+    ledger.fire(ledger.trigger())
+    flight = ledger.accept(ledger.claim()[0])
+    now = flight.deadline_at or 0
+    ledger.flights.stopping(flight, "late").result()
+    ledger.flights.stopped(flight, now, now + SECOND).result()
+    stopped = ledger.flight(flight)
+    assert ledger.flights.stop_again(stopped).result()
+    assert not ledger.flights.stop_again(stopped).result()
+    [again] = ledger.flights.to_cancel(now)
+    assert (again.stopped_at, again.stop_reason) == (None, "late")
+    assert again.hold_until == now + SECOND
+    assert not ledger.flights.stop_again(replace(stopped, fence=stopped.fence - 1)).result()
+
+
+def test_news_of_others(open_ledger: Callable[..., Ledger]) -> None:
+    """What was accepted here and belongs to another by now is no news here."""
+    old, new = open_ledger("old"), open_ledger("new")
+    old.fire(old.trigger())
+    old.accept(old.claim()[0])
+    new.leases.renew(30 * SECOND)
+    assert new.leases.adopt_orphans() == 1
+    assert old.flights.news() == []
+
+
 def test_news(ledger: Ledger) -> None:
     """What was accepted is told once, as it is by then; what has ended is not."""
     ledger.fire(ledger.trigger(), 3)
@@ -206,38 +232,13 @@ def test_news(ledger: Ledger) -> None:
 def test_a_run_that_cannot_be_rendered(ledger: Ledger) -> None:
     """It is dead with the reason, and the ledger shows an attempt that was never sent."""
     [run] = ledger.fire(ledger.trigger())
-    ledger.flights.fail_unsent(run, "no such secret")
-    ledger.flights.fail_unsent(run, "twice")
+    ledger.claims.fail_unsent(run, "no such secret")
+    ledger.claims.fail_unsent(run, "twice")
     [attempt] = ledger.attempts(run)
     assert (attempt.state, attempt.retryable) == (AttemptState.FAILED, False)
     assert attempt.reason == "no such secret"
     ledger.settle(RunState.DEAD)
     assert ledger.run(run).state is RunState.DEAD
-
-
-def test_a_clock_set_back_lets_waits_move_with_it(ledger: Ledger) -> None:
-    """Retries, rates, deadlines and holds were to last a while, not an hour more; what is ready
-    stays so."""
-    trigger = ledger.trigger()
-    ledger.clock.advance(10 * STEP)
-    retried, ready, first, delayed = [
-        *ledger.fire(trigger, 2),
-        *ledger.fire(trigger, 2, rate=0.01),
-    ]
-    flight = ledger.accept(ledger.flights.claim([claim_of(retried)], 10)[0])
-    ledger.end(flight, state=AttemptState.FAILED)
-    now = ledger.clock.now()
-    ledger.settle(RunState.PENDING, not_before=now + 5 * SECOND)
-    flying = ledger.accept(ledger.flights.claim([claim_of(first)], 10)[0])
-    ledger.flights.stopped(flying, now, now + 15 * SECOND).result()
-    back = ledger.clock.step(-HOUR)
-    ledger.flights.shift_waits(-HOUR, back)
-    assert ledger.run(retried).not_before == back + 5 * SECOND
-    assert ledger.run(delayed).not_before == back + 100 * SECOND
-    assert ledger.flight(flying).deadline_at == back + 25 * SECOND
-    assert ledger.flight(flying).hold_until == back + 15 * SECOND
-    assert [run.id for run in ledger.flights.ready(10)] == [ready.id]
-    assert ledger.scalar("SELECT rate_next FROM triggers") == back + 200 * SECOND
 
 
 def test_a_queue_survives_the_end_of_its_head(ledger: Ledger) -> None:

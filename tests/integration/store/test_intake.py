@@ -150,7 +150,7 @@ class TestOverlap:
         ledger.fire(trigger, 2, overlap=Overlap.QUEUE)
         ledger.fire(trigger, 2, overlap=Overlap.QUEUE)
         seen: list[int | None] = []
-        while ready := ledger.flights.ready(10):
+        while ready := ledger.claims.ready(10):
             [run] = ready
             seen.append(run.ordinal)
             ledger.finish(run)
@@ -160,11 +160,11 @@ class TestOverlap:
         """As many as `parallelism` says are out of the line; `done` stays contiguous."""
         trigger = ledger.trigger()
         runs = ledger.fire(trigger, 5, overlap=Overlap.QUEUE, parallelism=2)
-        assert len(ledger.flights.ready(10)) == 2
+        assert len(ledger.claims.ready(10)) == 2
         ledger.finish(runs[1], room=2)
         [partition] = ledger.reads.partitions(trigger.uid)
         assert partition.done == str(START)
-        assert [run.ordinal for run in ledger.flights.ready(10)] == [0, 2]
+        assert [run.ordinal for run in ledger.claims.ready(10)] == [0, 2]
         ledger.finish(runs[0], room=2)
         [partition] = ledger.reads.partitions(trigger.uid)
         assert partition.done == str(START + 2 * STEP)
@@ -220,9 +220,9 @@ class TestOverlap:
         trigger = ledger.trigger()
         ledger.fire(trigger, 2, max_in_flight=3)
         ledger.fire(trigger, 3, max_in_flight=3)
-        assert len(ledger.flights.ready(10)) == 3
+        assert len(ledger.claims.ready(10)) == 3
         ledger.finish(ledger.runs()[0], room=3)
-        assert [run.ordinal for run in ledger.flights.ready(10)] == [1, 2, 3]
+        assert [run.ordinal for run in ledger.claims.ready(10)] == [1, 2, 3]
 
     def test_rate_spaces_evenly(self, ledger: Ledger) -> None:
         """Two runs a second begin half a second apart, over several intakes."""
@@ -232,10 +232,10 @@ class TestOverlap:
         now = ledger.clock.now()
         assert [run.not_before - now for run in runs] == [n * SECOND // 2 for n in range(5)]
         assert [run.queue for run in runs] == [Queue.READY, *[Queue.DELAYED] * 4]
-        assert ledger.flights.next_ready() == now + SECOND // 2
+        assert ledger.claims.next_ready() == now + SECOND // 2
         ledger.clock.advance(SECOND)
-        assert ledger.flights.wake_delayed(ledger.clock.now()) == 2
-        assert len(ledger.flights.ready(10)) == 3
+        assert ledger.claims.wake_delayed(ledger.clock.now()) == 2
+        assert len(ledger.claims.ready(10)) == 3
 
     def test_rate_holds_for_what_leaves_the_line(self, ledger: Ledger) -> None:
         """A promoted run has its place in the rate as well."""
@@ -271,7 +271,7 @@ def test_two_orchestrators_never_leave_a_line_alone(open_ledger: Callable[..., L
         one.settle(RunState.SUCCEEDED)
         thread.join()
         assert one.run(run).state is RunState.SUCCEEDED
-        [next_run] = one.flights.ready(10)
+        [next_run] = one.claims.ready(10)
         one.finish(replace(next_run))
     [partition] = one.reads.partitions(trigger.uid)
     assert partition.done == partition.planned

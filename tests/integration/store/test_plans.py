@@ -86,9 +86,9 @@ HOT: dict[str, Callable[[Ledger], Any]] = {
     "due": lambda s: s.intake.due(START + STEP, 100),
     "next_wake": lambda s: s.intake.next_wake(),
     "of_trigger": lambda s: s.intake.of_trigger(_uid(s)),
-    "ready": lambda s: s.flights.ready(10),
-    "next_ready": lambda s: s.flights.next_ready(),
-    "in_flight": lambda s: s.flights.in_flight(),
+    "ready": lambda s: s.claims.ready(10),
+    "next_ready": lambda s: s.claims.next_ready(),
+    "in_flight": lambda s: s.claims.in_flight(),
     "load": lambda s: s.flights.load([AttemptState.ACCEPTED]),
     "to_cancel": lambda s: s.flights.to_cancel(START),
     "next_deadline": lambda s: s.flights.next_deadline(),
@@ -127,7 +127,7 @@ def test_hot_queries_use_an_index(filled: Ledger, name: str) -> None:
 
 
 SORTED: dict[str, Callable[[Ledger], Any]] = {
-    "wake_delayed": lambda s: s.flights.wake_delayed(START),
+    "wake_delayed": lambda s: s.claims.wake_delayed(START),
     "unsettled": lambda s: s.endings.unsettled(100),
     "run_counts": lambda s: s.reads.run_counts(),
     "open runs of an intake": lambda s: s.fire(s.triggers.get("t2"), overlap=Overlap.SKIP),

@@ -32,6 +32,7 @@ def make(desk: Desk) -> Iterator[Make]:
             Dispatcher(
                 desk.clock,
                 desk.signals,
+                desk.ledger.claims,
                 desk.ledger.flights,
                 renderer,
                 desk.sender,
@@ -102,11 +103,11 @@ def test_one_probe_while_the_cluster_is_away(desk: Desk, make: Make, error: Baca
     desk.remote.script["put"].extend([error] * 3)
     dispatcher = make()
     assert dispatcher.run_once() == desk.clock.now() + int(desk.cluster.pause() * SECOND)
-    assert desk.ledger.flights.in_flight() == 0
+    assert desk.ledger.claims.in_flight() == 0
     for n in range(1, 4):
         desk.clock.advance(40 * SECOND)
         go(dispatcher, 3)
-        assert desk.ledger.flights.in_flight() == 1
+        assert desk.ledger.claims.in_flight() == 1
         assert len(desk.remote.of("put")) == n
         assert desk.cluster.status.state is not ClusterState.OK
     desk.clock.advance(40 * SECOND)
@@ -120,7 +121,7 @@ def test_blocked(desk: Desk, make: Make) -> None:
     fire(desk, 3)
     dispatcher = make()
     assert dispatcher.run_once() is None
-    assert desk.ledger.flights.in_flight() == 0
+    assert desk.ledger.claims.in_flight() == 0
     desk.cluster.accept()
     until(lambda: (go(dispatcher), len(desk.remote.of("put")) == 3)[1], "all are sent")
 

@@ -48,6 +48,7 @@ def dispatcher_of(ledger: Ledger, cluster: FakeCluster) -> Dispatcher:
     return Dispatcher(
         ledger.clock,
         ledger.db.signals,
+        ledger.claims,
         ledger.flights,
         renderer,
         Sender(some, ledger.flights, seal),

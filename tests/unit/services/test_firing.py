@@ -16,6 +16,7 @@ from orchestrator.services.definitions import Definitions
 from orchestrator.services.firing import FiringService, wake_offset
 from orchestrator.store.values import Run, Trigger
 from tests.support.clocks import START
+from tests.support.clocks import FakeClock
 from tests.support.desk import Desk
 from tests.support.ledger import define
 
@@ -163,7 +164,7 @@ class TestClockWatch:
     def test_a_step_wakes_everyone(self, desk: Desk, step: int) -> None:
         """Once for a step, whoever waits for a time."""
         watch, heard = (
-            ClockWatch(desk.clock, desk.signals, desk.ledger.flights, Steps(desk.clock)),
+            ClockWatch(desk.clock, desk.signals, desk.ledger.waits, Steps(desk.clock)),
             Signal(),
         )
         desk.signals.listen(heard, [Topic.SCHEDULE])
@@ -180,7 +181,7 @@ class TestClockWatch:
     def test_drift_is_no_step(self, desk: Desk) -> None:
         """What NTP corrects by and by wakes nobody."""
         watch, heard = (
-            ClockWatch(desk.clock, desk.signals, desk.ledger.flights, Steps(desk.clock)),
+            ClockWatch(desk.clock, desk.signals, desk.ledger.waits, Steps(desk.clock)),
             Signal(),
         )
         desk.signals.listen(heard, list(Topic))
@@ -189,3 +190,26 @@ class TestClockWatch:
             desk.clock.step(40_000)
             watch.run_once()
         assert heard.seen() == 0
+
+    def test_a_thread_held_up_sees_no_step(self) -> None:
+        """A pause between the readings of the two clocks is taken for a step by nobody."""
+
+        class HeldUp(FakeClock):
+            held = 0
+
+            def now(self) -> int:
+                now = super().now()
+                if self.held:
+                    self.held -= 1
+                    self.advance(2 * SECOND)
+                return now
+
+        clock = HeldUp()
+        steps = Steps(clock)
+        clock.held = 3
+        assert steps.look() == 0
+        clock.held = 2
+        assert steps.pending() == 0
+        clock.step(HOUR)
+        clock.held = 1
+        assert steps.look() == HOUR

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
+import structlog
 
-from bacalhau_client import Forbidden, ServerFault, Unreachable
+from bacalhau_client import Forbidden, ServerFault, Throttled, Unreachable
 from orchestrator.domain.clock import HOUR, SECOND
 from orchestrator.domain.states import AttemptState
+from orchestrator.services.canceller import Canceller
+from orchestrator.services.clockwatch import Steps
 from orchestrator.services.cluster import ClusterState
 from orchestrator.services.watcher import Watcher
 from orchestrator.store.values import Attempt, Flight
@@ -129,6 +132,65 @@ def test_a_stop_that_the_watcher_has_not_heard_of(desk: Desk, watcher: Watcher) 
     assert attempt_of(desk, flight).ended_at is None
 
 
+def test_a_job_that_goes_on_after_its_stop(desk: Desk, watcher: Watcher) -> None:
+    """The canceller hears of it a good while after the grace, at a bounded pace, until it stops;
+    the log once."""
+    canceller = Canceller(
+        desk.clock, desk.signals, desk.ledger.flights, desk.cluster, Steps(desk.clock)
+    )
+    flight, job = desk.accepted()
+    desk.remote.deaf = True
+    desk.ledger.commands.cancel(flight.run_id, "enough", "me")
+    canceller.run_once()
+    job.execution(5)
+    told: list[int] = []
+    with structlog.testing.capture_logs() as logged:
+        for second in range(0, 200, 5):
+            look(desk, watcher, after=5 * SECOND)
+            before = len(desk.remote.of("stop"))
+            canceller.run_once()
+            told += [second] * (len(desk.remote.of("stop")) - before)
+    assert 3 <= len(told) <= 6
+    assert min(told) >= 30
+    assert [entry["event"] for entry in logged] == ["job goes on after its stop"]
+    assert attempt_of(desk, flight).ended_at is None
+    desk.remote.deaf = False
+    for _ in range(20):
+        look(desk, watcher, after=5 * SECOND)
+        canceller.run_once()
+    attempt = attempt_of(desk, flight)
+    assert (attempt.state, attempt.reason) == (AttemptState.STOPPED, "enough")
+
+
+def test_a_cluster_that_asks_to_be_left_alone(desk: Desk, watcher: Watcher) -> None:
+    """429 with Retry-After: nobody is asked for anything before."""
+    flight, job = desk.accepted()
+    look(desk, watcher, after=0)
+    error = answered(Throttled, 429)
+    error.retry_after = 20.0  # type: ignore[attr-defined]
+    desk.cluster.failed(error)
+    desk.remote.calls.clear()
+    job.complete()
+    at = look(desk, watcher, after=19 * SECOND)
+    assert desk.remote.calls == []
+    assert at is not None
+    assert 0 < at - desk.clock.now() <= SECOND + 1
+    look(desk, watcher, after=2 * SECOND)
+    assert attempt_of(desk, flight).state is AttemptState.SUCCEEDED
+
+
+def test_a_hold_that_the_clock_moves(desk: Desk, watcher: Watcher) -> None:
+    """The clock is set back in the middle of a hold: that does not prolong it by an hour."""
+    flight, job = desk.accepted()
+    look(desk, watcher, after=0)
+    stop(desk, flight, job, grace=30 * SECOND)
+    look(desk, watcher, after=0)
+    desk.ledger.waits.shift(-HOUR, desk.clock.step(-HOUR))
+    for _ in range(6):
+        look(desk, watcher)
+    assert attempt_of(desk, flight).state is AttemptState.STOPPED
+
+
 def test_a_lost_node_holds_the_next_attempt(desk: Desk, watcher: Watcher) -> None:
     """Until the task that may go on there has timed out."""
     flight, job = desk.accepted()
@@ -209,7 +271,7 @@ def test_polling_adapts(desk: Desk, watcher: Watcher) -> None:
 
     def new() -> tuple[Flight, FakeJob]:
         [run] = desk.ledger.fire(trigger)
-        [flight] = desk.ledger.flights.claim([desk.claim_of(run)], 100)
+        [flight] = desk.ledger.claims.claim([desk.claim_of(run)], 100)
         desk.send(flight)
         return flight, desk.remote.jobs[flight.job_name]
 
