@@ -8,8 +8,9 @@ from typing import ClassVar
 import pydantic
 
 from connectors.abc import JSON, Overlap
+from connectors.kinesis import positions
 from connectors.kinesis.settings import KinesisSettings, parse_settings
-from connectors.streams import SourceContext, StreamConnector, StreamSource
+from connectors.streams import END, SourceContext, StreamConnector, StreamSource
 
 
 class KinesisConnector(StreamConnector):
@@ -30,6 +31,14 @@ class KinesisConnector(StreamConnector):
 
     def check(self, settings: Mapping[str, JSON]) -> None:
         parse_settings(settings)
+
+    def position(self, settings: Mapping[str, JSON], text: str) -> str:
+        written = text.strip()
+        if written == END:
+            return END
+        return str(
+            positions.parse(written.upper() if written.lower() == "trim_horizon" else written)
+        )
 
     def identity(self, settings: Mapping[str, JSON]) -> Mapping[str, JSON]:
         """The stream's name. Account, region and age of the stream are compared when it is found:

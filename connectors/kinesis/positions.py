@@ -61,6 +61,6 @@ def parse(text: str) -> Position:
     if match is None:
         raise ValueError(
             f"{text[:60]!r} is no position in a shard: write TRIM_HORIZON, at:SEQUENCE,"
-            " after:SEQUENCE or time:MILLISECONDS"
+            " after:SEQUENCE, time:MILLISECONDS or end"
         )
     return Position(kind=cast(Kind, match[1]), number=int(match[2]))
