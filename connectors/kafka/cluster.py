@@ -53,7 +53,7 @@ class TopicInfo:
 
     id: str
     """Given by the cluster when the topic was made: another one is another topic of that name.
-    A UUID as 32 hexadecimal digits; "" from a broker older than 2.8, which gives none."""
+    22 characters, as Kafka's own tools show it; "" from a broker before 2.8, which gives none."""
     partitions: tuple[int, ...]
     """In order."""
     retention_ms: int | None

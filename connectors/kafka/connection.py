@@ -1,10 +1,11 @@
 """Where a Kafka cluster is and who we are to it, in the words of both clients.
 
-Equal connections are one connection: they share a client (see :func:`connectors.kafka.cluster.shared`).
+Equal connections are one: they share a client (see :func:`connectors.kafka.cluster.shared`).
 """
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass, field
 from typing import Any, Literal, TypeAlias
 
@@ -63,7 +64,12 @@ class Connection:
 
 
 def kafka_python_options(connection: Connection) -> dict[str, Any]:
-    """What every client of kafka-python takes; a consumer also takes ``client_rack``."""
+    """What every client of kafka-python takes; a consumer also takes ``client_rack``.
+
+    It also silences the library: at DEBUG it logs its options, the password among them, and what
+    fails is said by whoever asked.
+    """
+    logging.getLogger("kafka").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {
         "bootstrap_servers": list(connection.brokers),
         "client_id": connection.client_id,

@@ -1,0 +1,199 @@
+"""A cluster by confluent-kafka's admin client: librdkafka's threads, one connection to a broker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Collection, Mapping
+from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from typing import Any, NoReturn
+
+from connectors.kafka.cluster import (
+    TIMEOUT,
+    Cluster,
+    Committed,
+    Ends,
+    TopicInfo,
+    TopicPartition,
+)
+from connectors.kafka.connection import Connection, librdkafka_options
+from connectors.kafka.faults import UNKNOWN_TOPIC_OR_PARTITION, asking, fault, from_librdkafka
+from connectors.streams import SourceRefused, SourceUnavailable
+
+try:
+    import confluent_kafka
+    import confluent_kafka.admin
+except ImportError as _missing:
+    raise SourceRefused(
+        "`client: confluent` needs the library confluent-kafka: install orch-bacalhau[kafka-fast]"
+    ) from _missing
+
+_kafka: Any = confluent_kafka
+_admin: Any = confluent_kafka.admin
+_Error: Any = confluent_kafka.KafkaError
+_GRACE = 2.0  # seconds in which a broker that cannot be reached may come up
+_LOOK = 0.05  # seconds between two looks whether the brokers can be reached at all
+_OPTIONS: Mapping[str, Any] = {
+    "log_level": 0,
+    "reconnect.backoff.max.ms": 1000,
+    "socket.connection.setup.timeout.ms": 5000,
+    "topic.metadata.refresh.interval.ms": 30_000,
+}
+
+
+class ConfluentCluster(Cluster):
+    """The library itself answers only after the whole timeout when no broker can be reached, and
+    says why only to a callback: so both are looked at while a question waits."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._closed = False
+        self._trouble: tuple[float, Any] = (0.0, None)
+        self._down_at = 0.0
+
+    def topic(self, name: str) -> TopicInfo:
+        doing = f"topic {name}"
+        names = _kafka.TopicCollection([name])
+        (found,) = self._ask(doing, "describe_topics", names).values()
+        resource = _admin.ConfigResource(_admin.ConfigResource.Type.TOPIC, name)
+        try:
+            (settings,) = self._ask(doing, "describe_configs", [resource]).values()
+        except SourceRefused:  # they may be known to fewer people than the topic
+            settings: Mapping[str, Any] = {}
+        values: dict[str, Any] = {key: entry.value for key, entry in settings.items()}
+        retention = int(values.get("retention.ms") or -1)
+        return TopicInfo(
+            id=str(found.topic_id).replace("+", "-").replace("/", "_"),
+            partitions=tuple(sorted(partition.id for partition in found.partitions)),
+            retention_ms=retention if retention >= 0 else None,
+            cleanup_policy=values.get("cleanup.policy") or "",
+        )
+
+    def ends(
+        self, partitions: Collection[TopicPartition], *, committed_only: bool
+    ) -> Mapping[TopicPartition, Ends]:
+        # The start first: it may move between the two answers, and never beyond the end.
+        starts = self._offsets(partitions, _admin.OffsetSpec.earliest(), committed_only)
+        ends = self._offsets(partitions, _admin.OffsetSpec.latest(), committed_only)
+        return {p: Ends(starts[p], max(starts[p], ends[p])) for p in partitions}
+
+    def offsets_at(
+        self,
+        partitions: Collection[TopicPartition],
+        timestamp_ms: int,
+        *,
+        committed_only: bool = False,
+    ) -> Mapping[TopicPartition, int]:
+        spec = _admin.OffsetSpec.for_timestamp(timestamp_ms)
+        found = self._offsets(partitions, spec, committed_only)
+        late = [p for p in partitions if found[p] < 0]
+        return {**found, **self._offsets(late, _admin.OffsetSpec.latest(), committed_only)}
+
+    def _offsets(
+        self, partitions: Collection[TopicPartition], which: Any, committed_only: bool
+    ) -> dict[TopicPartition, int]:
+        if not partitions:
+            return {}
+        levels = _kafka.IsolationLevel
+        isolation = levels.READ_COMMITTED if committed_only else levels.READ_UNCOMMITTED
+        specs = {_kafka.TopicPartition(*p): which for p in partitions}
+        try:
+            answer = self._ask(asking(partitions), "list_offsets", specs, isolation_level=isolation)
+        except _NoLeader:
+            self._without_leader(partitions)
+        return {TopicPartition(p.topic, p.partition): at.offset for p, at in answer.items()}
+
+    def _without_leader(self, partitions: Collection[TopicPartition]) -> NoReturn:
+        """The library says no more than that; a look at the topics tells why."""
+        doing = asking(partitions)
+        for name in sorted({partition.topic for partition in partitions}):
+            there = self.topic(name).partitions
+            missing = [p.partition for p in partitions if p.topic == name]
+            if not set(missing) <= set(there):
+                raise fault(doing, self._connection, UNKNOWN_TOPIC_OR_PARTITION, "")
+        raise fault(doing, self._connection, None, "a partition has no leader now")
+
+    def committed(
+        self, group: str, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, Committed]:
+        if not partitions:
+            return {}
+        wanted = [_kafka.TopicPartition(*p) for p in partitions]
+        request = [_kafka.ConsumerGroupTopicPartitions(group, wanted)]
+        doing = f"offsets of the group {group}"
+        (answer,) = self._ask(doing, "list_consumer_group_offsets", request).values()
+        self._check(doing, answer.topic_partitions)
+        return {
+            TopicPartition(at.topic, at.partition): Committed(at.offset, at.metadata or "")
+            for at in answer.topic_partitions
+            if at.offset >= 0
+        }
+
+    def commit(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
+        if not offsets:
+            return
+        given = [_kafka.TopicPartition(*p, at.offset, at.metadata) for p, at in offsets.items()]
+        request = [_kafka.ConsumerGroupTopicPartitions(group, given)]
+        doing = f"offsets for the group {group}"
+        (answer,) = self._ask(doing, "alter_consumer_group_offsets", request).values()
+        self._check(doing, answer.topic_partitions)
+
+    def _check(self, doing: str, answer: Collection[Any]) -> None:
+        for at in answer:
+            if at.error is not None:
+                raise from_librdkafka(doing, self._connection, at.error)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            self._client = None
+
+    def _ask(self, doing: str, method: str, subject: Any, **options: Any) -> dict[Any, Any]:
+        """The answers of a method of the admin client to all parts of a question."""
+        try:
+            client = self._connected(doing)
+            client.poll(0)  # what was said before this question is not about it
+            begun = time.monotonic()
+            futures = getattr(client, method)(subject, request_timeout=TIMEOUT, **options)
+            waiting: set[Future[Any]] = set(futures.values())
+            while waiting:
+                waiting = wait(waiting, _LOOK, FIRST_EXCEPTION).not_done
+                client.poll(0)
+                self._raise_trouble(doing, begun)
+            return {key: future.result() for key, future in futures.items()}
+        except _kafka.KafkaException as error:
+            if error.args[0].code() == _Error._NOENT:
+                raise _NoLeader from error
+            raise from_librdkafka(doing, self._connection, error.args[0]) from error
+
+    def _connected(self, doing: str) -> Any:
+        with self._lock:
+            if self._closed:
+                raise SourceUnavailable(f"{doing}: the connection was closed")
+            if self._client is None:
+                options = {**librdkafka_options(self._connection), **_OPTIONS}
+                self._client = _admin.AdminClient({**options, "error_cb": self._hear})
+            return self._client
+
+    def _hear(self, error: Any) -> None:
+        """Called back by `poll` for what concerns no single question."""
+        if error.code() == _Error._ALL_BROKERS_DOWN:
+            self._down_at = time.monotonic()
+        else:
+            self._trouble = (time.monotonic(), error)
+
+    def _raise_trouble(self, doing: str, begun: float) -> None:
+        at, error = self._trouble
+        if at < begun or error is None:
+            return
+        mapped = from_librdkafka(doing, self._connection, error)
+        # A name may have several addresses of which the first does not answer.
+        down = self._down_at > begun + _GRACE
+        if down or isinstance(mapped, SourceRefused):
+            raise mapped
+
+
+class _NoLeader(Exception):
+    """The library knows no leader of a partition that was asked about, and not why."""

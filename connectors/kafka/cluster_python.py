@@ -1,0 +1,241 @@
+"""A cluster by kafka-python's admin client: one thread, one connection to each broker."""
+
+from __future__ import annotations
+
+import threading
+import time
+from base64 import urlsafe_b64encode
+from collections.abc import Callable, Collection, Mapping
+from importlib import import_module
+from typing import Any, TypeVar
+
+from connectors.kafka.cluster import (
+    TIMEOUT,
+    Cluster,
+    Committed,
+    Ends,
+    TopicInfo,
+    TopicPartition,
+)
+from connectors.kafka.connection import Connection, kafka_python_options
+from connectors.kafka.faults import asking, fault, from_kafka_python
+from connectors.streams import SourceError, SourceRefused, SourceUnavailable
+
+T = TypeVar("T")
+
+# Untyped: the stubs that pyright brings describe an older version.
+_admin: Any = import_module("kafka.admin")
+_compat: Any = import_module("kafka.net.compat")
+_errors: Any = import_module("kafka.errors")
+_structs: Any = import_module("kafka.structs")
+
+_COMMITTED, _UNCOMMITTED = "read_committed", "read_uncommitted"
+_CONNECT = 5.0  # seconds until a first connection has failed
+_PATIENCE = 5.0  # seconds without an answer after which everything is learnt anew
+_PAUSE = 1.0  # seconds after a failure to connect in which nobody tries again
+
+
+class PythonCluster(Cluster):
+    """The admin client is made when first needed, and made anew when it has lost its way: it
+    keeps the coordinator of a group for ever, and never returns to the addresses that it was
+    given."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+        self._lock = threading.Lock()
+        self._client: Any = None
+        self._made = self._answered = 0.0
+        self._failed: tuple[float, SourceError] | None = None
+        self._closed = False
+
+    def topic(self, name: str) -> TopicInfo:
+        doing = f"topic {name}"
+        found, settings = self._ask(doing, lambda admin: self._describe(admin, name))
+        code = found["error_code"] or 0
+        if code:
+            raise fault(doing, self._connection, code, _errors.for_code(code).__name__)
+        given = found.get("topic_id")
+        retention = settings.get("retention.ms", {}).get("value")
+        return TopicInfo(
+            id=urlsafe_b64encode(given.bytes).decode().rstrip("=") if given else "",
+            partitions=tuple(sorted(p["partition_index"] for p in found["partitions"])),
+            retention_ms=int(retention) if retention and int(retention) >= 0 else None,
+            cleanup_policy=settings.get("cleanup.policy", {}).get("value") or "",
+        )
+
+    def _describe(self, admin: Any, name: str) -> tuple[Any, Any]:
+        (found,) = admin.describe_topics([name])
+        if found["error_code"]:
+            return found, {}
+        keys = dict.fromkeys(("retention.ms", "cleanup.policy"))
+        resource = _admin.ConfigResource(_admin.ConfigResourceType.TOPIC, name, keys)
+        # Where we may not know them, the answer is empty.
+        answer = admin.describe_configs([resource], config_filter="all")
+        return found, answer.get("topic", {}).get(name, {})
+
+    def ends(
+        self, partitions: Collection[TopicPartition], *, committed_only: bool
+    ) -> Mapping[TopicPartition, Ends]:
+        # The start first: it may move between the two answers, and never beyond the end.
+        starts = self._offsets(partitions, _admin.OffsetSpec.EARLIEST, committed_only)
+        ends = self._offsets(partitions, _admin.OffsetSpec.LATEST, committed_only)
+        return {p: Ends(starts[p], max(starts[p], ends[p])) for p in partitions}
+
+    def offsets_at(
+        self,
+        partitions: Collection[TopicPartition],
+        timestamp_ms: int,
+        *,
+        committed_only: bool = False,
+    ) -> Mapping[TopicPartition, int]:
+        found = self._offsets(partitions, timestamp_ms, committed_only)
+        late = [p for p in partitions if found[p] < 0]
+        return {**found, **self._offsets(late, _admin.OffsetSpec.LATEST, committed_only)}
+
+    def _offsets(
+        self, partitions: Collection[TopicPartition], which: Any, committed_only: bool
+    ) -> dict[TopicPartition, int]:
+        if not partitions:
+            return {}
+        specs = {_structs.TopicPartition(*p): which for p in partitions}
+        isolation = _COMMITTED if committed_only else _UNCOMMITTED
+        answer = self._ask(
+            asking(partitions),
+            lambda admin: admin.list_partition_offsets(specs, isolation_level=isolation),
+        )
+        return {TopicPartition(p.topic, p.partition): at.offset for p, at in answer.items()}
+
+    def committed(
+        self, group: str, partitions: Collection[TopicPartition]
+    ) -> Mapping[TopicPartition, Committed]:
+        if not partitions:
+            return {}
+        wanted = [_structs.TopicPartition(*p) for p in partitions]
+        answer = self._ask(
+            f"offsets of the group {group}",
+            lambda admin: admin.list_group_offsets({group: wanted})[group],
+            of_group=True,
+        )
+        return {
+            TopicPartition(p.topic, p.partition): Committed(at.offset, at.metadata or "")
+            for p, at in answer.items()
+            if at.offset >= 0
+        }
+
+    def commit(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
+        if not offsets:
+            return
+        doing = f"offsets for the group {group}"
+        given = {
+            _structs.TopicPartition(*p): _structs.OffsetAndMetadata(at.offset, at.metadata, -1)
+            for p, at in offsets.items()
+        }
+
+        def commit(admin: Any) -> None:
+            for error in admin.alter_group_offsets(group, given).values():
+                if error.errno:
+                    raise error(error.description)
+
+        self._ask(doing, commit, of_group=True)
+
+    def close(self) -> None:
+        with self._lock:
+            self._closed = True
+            client, self._client = self._client, None
+        if client is not None:
+            client.close()
+
+    def _ask(self, doing: str, question: Callable[[Any], T], *, of_group: bool = False) -> T:
+        client = self._connected(doing)
+        try:
+            answer = question(client)
+        except (_errors.KafkaError, OSError, RuntimeError) as error:
+            # RuntimeError: somebody else has closed this client meanwhile.
+            mapped = from_kafka_python(doing, self._connection, error)
+            if isinstance(mapped, SourceUnavailable):
+                self._doubt(client, of_group)
+            raise mapped from error
+        self._answered = time.monotonic()
+        return answer
+
+    def _connected(self, doing: str) -> Any:
+        with self._lock:
+            if self._closed:
+                raise SourceUnavailable(f"{doing}: the connection was closed")
+            if self._client is not None:
+                return self._client
+            if self._failed and time.monotonic() - self._failed[0] < _PAUSE:
+                raise self._failed[1]
+            try:
+                self._client = _connect(self._connection)
+            except SourceError as error:
+                self._failed = (time.monotonic(), error)
+                raise
+            self._made = self._answered = time.monotonic()
+            return self._client
+
+    def _doubt(self, client: Any, of_group: bool) -> None:
+        """A question to this client has failed: shall there be a new one?"""
+        now = time.monotonic()
+        with self._lock:
+            silent = of_group or now - self._answered > _PATIENCE
+            if self._client is not client or not silent or now - self._made < _PATIENCE:
+                return
+            self._client = None
+        client.close()
+
+
+def _connect(connection: Connection) -> Any:
+    network = _Network()
+    try:
+        return _admin.KafkaAdminClient(
+            **kafka_python_options(connection),
+            bootstrap_timeout_ms=_CONNECT * 1000,
+            request_timeout_ms=TIMEOUT * 1000,
+            reconnect_backoff_max_ms=1000,
+            metadata_max_age_ms=30_000,
+            # Many threads ask at once, and a connection with too many questions refuses more.
+            max_in_flight_requests_per_connection=10_000,
+            kafka_client=network.make,
+        )
+    except (_errors.KafkaError, OSError, ValueError) as error:
+        network.close()
+        raise from_kafka_python("connecting", connection, network.failure or error) from error
+
+
+class _Network:
+    """Knows why no connection came about: the library only logs it, and tries until its time is
+    over. It also leaves its thread behind then, so that is ended here."""
+
+    def __init__(self) -> None:
+        self.failure: Exception | None = None
+        self._client: Any = None
+        self._manager: Any = None
+
+    def make(self, **options: Any) -> Any:
+        """Called by the admin client for what it sends its questions with."""
+        self._client = _compat.KafkaNetClient(**options)
+        self._manager = self._client._manager
+        connect = self._manager.get_connection
+
+        def get_connection(*arguments: Any, **more: Any) -> Any:
+            connection = connect(*arguments, **more)
+            if not connection.init_future.is_done:
+                connection.init_future.add_errback(self._failed)
+            return connection
+
+        self._manager.get_connection = get_connection
+        return self._client
+
+    def _failed(self, error: Exception) -> None:
+        if self._manager.bootstrapped or self._manager.closed:
+            return
+        self.failure = error
+        mapped = from_kafka_python("", Connection(brokers=()), error)
+        if isinstance(mapped, SourceRefused):  # trying again would change nothing
+            self._manager.close()
+
+    def close(self) -> None:
+        """End what a client that was never made has begun."""
+        if self._client is not None:
+            self._client.close()
