@@ -22,6 +22,7 @@ from connectors.kafka.connection import CLIENT_ID, Connection, Flavour
 from connectors.kafka.filter import Filter
 from connectors.kafka.security import SecuritySettings
 from connectors.kafka.start import Start
+from connectors.storage import address
 from connectors.times import DAY, MINUTE, SECOND
 from connectors.validation import shown, validate
 
@@ -75,6 +76,11 @@ def _brokers(value: object) -> object:
 def _word(text: str) -> str:
     if not _WORD.fullmatch(text):
         raise error(f"{shown(text)} is not a plain word", "write up to 200 printable ASCII signs")
+    return text
+
+
+def _address(text: str) -> str:
+    address.parse(text)
     return text
 
 
@@ -158,10 +164,10 @@ class KafkaSettings(BufferSettings):
         "ledger as skipped. A range may hold others between the first and the last match.",
         examples=[{"key": "berlin"}, {"header": {"type": ["order", "refund"]}}],
     )
-    dead_letters: str | None = Field(
+    dead_letters: Annotated[str, AfterValidator(_address)] | None = Field(
         None,
         description="Where the records of dead ranges are copied before retention removes them: "
-        "a directory or a bucket.",
+        "a directory, a bucket, or IPFS.",
         examples=["/srv/orch/dead", "s3://bucket/dead"],
     )
     life: Annotated[int, Span(low=10 * SECOND, high=DAY)] = Field(
