@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Any
 
 import typer
@@ -22,25 +23,52 @@ def diff(
 ) -> None:
     """Show what `apply` would change. Inlined modules are compared by their digest."""
     from orchestrator.cli import output
-    from orchestrator.cli.applying import gather
-    from orchestrator.cli.errors import FAILED
+    from orchestrator.cli.errors import FAILED, say
+    from orchestrator.cli.gathering import gather
     from orchestrator.cli.http import Api
 
-    api = Api(url)
-    found = [_compare(api, one) for one in gather(file)]
-    if as_json:
-        output.as_json({"items": found, "next": None})
-    else:
-        for item in found:
-            for line in item["diff"]:
-                output.line(line)
-        if all(item["action"] == "unchanged" for item in found):
-            output.line("nothing would change")
-    if exit_code and any(item["action"] != "unchanged" for item in found):
+    actions: set[str] = set()
+    with gather(file) as gathered:
+        found = _compare(Api(url), gathered)
+        if as_json:
+            items = list(found)
+            output.listing(items)
+            actions = {item["action"] for item in items}
+        else:
+            for item in found:
+                actions.add(item["action"])
+                for line in item["diff"]:
+                    output.line(line)
+                if item["error"]:
+                    say(f"orch: {item['file']}: {item['error']}")
+            if actions <= {"unchanged"}:
+                output.line("nothing would change")
+    if "failed" in actions or (exit_code and actions - {"unchanged"}):
         raise typer.Exit(FAILED)
 
 
-def _compare(api: Any, one: Any) -> dict[str, Any]:
+def _compare(api: Any, gathered: Any) -> Iterator[dict[str, Any]]:
+    from orchestrator.cli.applying import ask
+    from orchestrator.cli.gathering import Progress
+
+    with Progress("compared", len(gathered)) as progress:
+        for piece in gathered.pieces():
+            for one, result in zip(piece, ask(api, piece, dry_run=True), strict=True):
+                action, lines = result.action, list[str]()
+                if action in ("created", "changed"):
+                    action, lines = _difference(api, one, gathered.whole(one))
+                    progress.hide()
+                yield {
+                    "file": one.source,
+                    "name": one.name,
+                    "action": action,
+                    "error": result.error,
+                    "diff": lines,
+                }
+            progress.step(len(piece))
+
+
+def _difference(api: Any, one: Any, whole: dict[str, Any]) -> tuple[str, list[str]]:
     import difflib
 
     from orchestrator.cli.http import Refused, segment
@@ -55,11 +83,11 @@ def _compare(api: Any, one: Any) -> dict[str, Any]:
     except Refused as error:
         if error.status != 404:
             raise
-    after = yaml_text(_ordered(one.whole)).splitlines()
+    after = yaml_text(_ordered(whole)).splitlines()
     if before == after:
         action = "unchanged"
     lines = difflib.unified_diff(before, after, f"registered {one.name}", one.source, lineterm="")
-    return {"file": one.source, "name": one.name, "action": action, "diff": list(lines)}
+    return action, list(lines)
 
 
 def _ordered(document: Any) -> dict[str, Any]:

@@ -71,9 +71,13 @@ def load(source: Source) -> specs.Document:
     return specs.load(source.data, file=source.name)
 
 
-def check(checker: FileChecker, source: Source) -> CheckedFile:
-    """Check a trigger file. Raises SpecError."""
-    return checker.check_file(checker.parse(load(source)), base_dir=source.directory)
+def check(
+    checker: FileChecker, source: Source, seen: dict[str, specs.TriggerFile] | None = None
+) -> CheckedFile:
+    """Check a trigger file. Raises SpecError. `seen` is what the calls for many files share."""
+    document = load(source)
+    file = checker.parse(document) if seen is None else checker.parse_like(document, seen)
+    return checker.check_file(file, base_dir=source.directory)
 
 
 def new_checker() -> FileChecker:

@@ -90,6 +90,15 @@ class Api:
         """Put JSON."""
         return self._json(self.request("PUT", path, body=body, params=params))
 
+    def post_text(self, path: str, text: bytes, **params: Any) -> Any:
+        """Post what is JSON already, and much of it."""
+        headers = {"Content-Type": "application/json"}
+        return self._json(
+            self.request(
+                "POST", path, data=text, headers=headers, params=params, read_timeout=_BATCH_READ
+            )
+        )
+
     def delete(self, path: str, **params: Any) -> Any:
         """Delete."""
         return self._json(self.request("DELETE", path, params=params))
@@ -110,19 +119,21 @@ class Api:
         path: str,
         *,
         body: Mapping[str, Any] | None = None,
+        data: bytes | None = None,
+        headers: Mapping[str, str] | None = None,
         params: Mapping[str, Any] | None = None,
         stream: bool = False,
         read_timeout: float | None = _READ,
     ) -> requests.Response:
         """Ask. Raises Refused for a problem, CliError where no orchestrator answers."""
         asked = {k: _parameter(v) for k, v in (params or {}).items() if v is not None}
-        if path.endswith(":batch"):
-            read_timeout = _BATCH_READ
         try:
             response = self._session.request(
                 method,
                 f"{self.url}/api/v1/{path}",
                 json=body,
+                data=data,
+                headers=headers,
                 params=asked,
                 timeout=(self._connect, read_timeout),
                 allow_redirects=False,

@@ -23,6 +23,18 @@ def as_json(data: Any) -> None:
     sys.stdout.write("\n")
 
 
+def listing(found: Iterable[Any]) -> None:
+    """Write a list as `as_json` would, one item after the other."""
+    sys.stdout.write('{\n  "items": [')
+    glue = "\n    "
+    for item in found:
+        text = json.dumps(item, indent=2, ensure_ascii=False)
+        sys.stdout.write(glue + text.replace("\n", "\n    "))
+        glue = ",\n    "
+    end = "]" if glue == "\n    " else "\n  ]"
+    sys.stdout.write(f'{end},\n  "next": null\n}}\n')
+
+
 def coloured() -> bool:
     """Whether colours are of use and wanted."""
     return sys.stdout.isatty() and not os.environ.get("NO_COLOR")

@@ -16,6 +16,7 @@ from connectors.registry import Registry, UnknownConnectorError
 
 _KEEP_JOBS = 256
 _KEEP_CHARS = 64 * 1024  # of each
+_KEEP_SHAPES = 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,14 +31,7 @@ class CheckedFile:
 
     def stated(self) -> dict[str, Any]:
         """The trigger as the API shows it back: what `apply` sends and `diff` compares."""
-        return {
-            "apiVersion": specs.API_VERSION,
-            "kind": self.file.kind,
-            "name": self.file.name,
-            **self.file.settings,
-            **specs.policies_to_json(self.file.policies),
-            "job": self.job,
-        }
+        return {**self.file.to_json(), "job": self.job}
 
 
 def settings_of(registry: Registry, kind: str) -> list[str] | None:
@@ -68,7 +62,7 @@ class FileChecker:
         """Read one of many trigger files. Raises SpecError.
 
         Those that differ in their names and settings alone are read once; `seen` is what the
-        calls for one request share.
+        calls for one request or directory share.
         """
         data = document.data
         kind = data.get("kind")
@@ -80,9 +74,12 @@ class FileChecker:
         shape = _canonical(rest)
         like = seen.get(shape)
         if like is None:
+            if len(seen) >= _KEEP_SHAPES:
+                seen.clear()
             seen[shape] = self.parse(document)
             return seen[shape]
-        return replace(like, name=data["name"], settings=settings, document=document)
+        of_job = document if like.document is like.head else like.document
+        return replace(like, name=data["name"], settings=settings, document=of_job, head=document)
 
     def parse(self, document: specs.Document) -> specs.TriggerFile:
         """Read a trigger file. Raises SpecError."""
@@ -134,15 +131,15 @@ class FileChecker:
     ) -> tuple[Mapping[str, Any], str]:
         """The job, whole, and as canonical JSON. Raises SpecError.
 
-        The thousands of triggers of one request mostly share a job: it is checked once. With a
-        `base_dir` it may name files, which change.
+        The thousands of triggers of one request or directory mostly share a job: it is checked
+        once. One that names files of `base_dir` is not kept: they change.
         """
-        same = (file.kind, file.policies, file.job_dir, _canonical(file.job))
-        if base_dir is None:
-            with self._lock:
-                found = self._jobs.get(same)
-            if found is not None:
-                return found
+        given = _canonical(file.job)
+        same = (file.kind, file.policies, file.job_dir, given)
+        with self._lock:
+            found = self._jobs.get(same)
+        if found is not None:
+            return found
         job = specs.prepare(
             file,
             base_dir=base_dir,
@@ -150,7 +147,8 @@ class FileChecker:
             max_bytes=self._max_spec_bytes,
         )
         prepared = job, _canonical(job)
-        if base_dir is None and len(prepared[1]) <= _KEEP_CHARS:
+        lasts = base_dir is None or file.job_dir is not None or prepared[1] == given
+        if lasts and len(prepared[1]) <= _KEEP_CHARS:
             with self._lock:
                 self._jobs[same] = prepared
                 if len(self._jobs) > _KEEP_JOBS:

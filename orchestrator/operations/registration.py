@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import specs
@@ -34,6 +35,16 @@ class Checked:
     job: str  # canonical JSON
     connector: TimeConnector
     schedule: Schedule
+
+    @cached_property
+    def body(self) -> str:
+        """The definition as the store keeps it: canonical JSON."""
+        return canonical(to_body(self.definition))
+
+    @cached_property
+    def digest(self) -> str:
+        """The hash under which the store keeps it."""
+        return _digest(self.body)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,12 +104,11 @@ class Registrar:
     def plan(self, checked: Checked) -> NewTrigger:
         """A trigger as it would be registered now. Raises SpecError if nothing is due any more."""
         uid = new_uid()
-        body = canonical(to_body(checked.definition))
         return NewTrigger(
             name=checked.file.name,
             kind=checked.file.kind,
-            definition_hash=_digest(body),
-            definition=body,
+            definition_hash=checked.digest,
+            definition=checked.body,
             template_hash=checked.definition.template,
             job=checked.job,
             uid=uid,
@@ -144,9 +154,7 @@ class Registrar:
             raise Conflict(
                 f"trigger {trigger.name!r} is being deleted: wait until its last run has ended"
             )
-        body = canonical(to_body(checked.definition))
-        digest = _digest(body)
-        if trigger.definition == digest:
+        if trigger.definition == checked.digest:
             return Applied(trigger=trigger, action="unchanged")
         if trigger.kind != checked.file.kind:
             raise Conflict(
@@ -169,8 +177,8 @@ class Registrar:
             self._timing.catch_up(trigger)
             partitions = [self._begin(checked, trigger.uid)]
         change = Change(
-            definition_hash=digest,
-            definition=body,
+            definition_hash=checked.digest,
+            definition=checked.body,
             template_hash=checked.definition.template,
             job=checked.job,
             partitions=partitions,

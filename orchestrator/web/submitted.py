@@ -106,6 +106,11 @@ def _value(text: str) -> Any:
 
 def plan_batch(d: Deps, body: Body) -> list[NewTrigger]:
     """Read and check a batch. Raises Trouble with every problem; its path begins with the place."""
+    return _Batch(d).plan(listed(body))
+
+
+def listed(body: Body) -> list[Any]:
+    """The triggers in the body of a batch. Raises Trouble."""
     data = body.mapping()
     unknown = [key for key in data if key != "triggers"]
     triggers = data.get("triggers")
@@ -116,7 +121,18 @@ def plan_batch(d: Deps, body: Body) -> list[NewTrigger]:
             "unknown key" if unknown else "the list of triggers is missing",
             'Send {"triggers": [trigger, …]}',
         )
-    return _Batch(d).plan(triggers)  # pyright: ignore[reportUnknownArgumentType]
+    return triggers  # pyright: ignore[reportUnknownVariableType]
+
+
+def check_listed(checker: Checker, item: Any, seen: dict[str, specs.TriggerFile]) -> Checked:
+    """Check one of the triggers in a batch; `seen` is what its calls share. Raises SpecError."""
+    if not isinstance(item, dict):
+        problem = specs.Document(data={}, file="batch").problem(
+            (), "must be a JSON object", "Send a trigger file"
+        )
+        raise specs.SpecError([problem])
+    document = _whole(specs.Document(data=item, file="batch"))  # pyright: ignore
+    return checker.check(checker.parse_like(document, seen), base_dir=None)
 
 
 class _Batch:
@@ -146,14 +162,9 @@ class _Batch:
         place = f"triggers[{index}]"
         if len(self._errors) >= _PROBLEMS_AT_MOST:
             return None
-        if not isinstance(item, dict):
-            self._errors.append(error(place, "must be a JSON object", "Send a trigger file"))
-            return None
-        checker = self._d.registrar.checker
+        registrar = self._d.registrar
         try:
-            document = _whole(specs.Document(data=item, file="batch"))  # pyright: ignore
-            file = checker.parse_like(document, self._seen)
-            planned = self._d.registrar.plan(checker.check(file, base_dir=None))
+            planned = registrar.plan(check_listed(registrar.checker, item, self._seen))
         except specs.SpecError as failure:
             self._errors += spec_errors(failure.problems, place)
             return None

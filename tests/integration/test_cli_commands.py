@@ -13,6 +13,9 @@ import pytest
 import structlog
 
 from bacalhau_client.devnode import DevNode, DevNodeConfig
+from orchestrator.cli import gathering
+from orchestrator.cli.errors import UNREACHABLE, CliError
+from orchestrator.cli.http import Api as HttpApi
 from tests.support.api import Api, serving
 from tests.support.cli import Done
 from tests.support.cli import orch as run_orch
@@ -162,8 +165,62 @@ def test_apply_of_many_goes_in_batches(orch: Cli) -> None:
     assert done.out.splitlines()[-1] == "59 created, 1 unchanged"
     assert len(orch.api.names()) == 60
     asked = orch.api.orch.app.config.data_dir / "logs" / "access.log"
-    assert "triggers:batch" in asked.read_text()
+    assert asked.read_text().count("triggers:apply") == 2
     assert orch("apply", "-f", ".").out.splitlines()[-1] == "60 unchanged"
+
+
+def test_apply_keeps_what_files_say_beside_the_job(orch: Cli) -> None:
+    """A description and labels are sent, too, and compare equal afterwards."""
+    Path("a.yaml").write_text(_file("a") + "description: nightly\nlabels: {team: data}\n")
+    orch("apply", "-f", "a.yaml")
+    document = orch.json("triggers", "show", "a")["document"]
+    assert (document["description"], document["labels"]) == ("nightly", {"team": "data"})
+    assert orch("diff", "-f", "a.yaml").out == "nothing would change\n"
+
+
+def test_apply_goes_in_pieces(orch: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Files beyond what a request takes go in further ones; what one refuses is told at the end."""
+    monkeypatch.setattr(gathering, "_PIECE", 4)
+    monkeypatch.setattr(gathering, "_IN_MEMORY", 1000)
+    for number in range(10):
+        Path(f"{number}.yaml").write_text(_file(f"t{number}"))
+    Path("5.yaml").write_text(_file("t5").replace('schedule: "0 0 1 1 *"', "at: 2020-01-01 00:00"))
+    done = orch("apply", "-f", ".", code=1)
+    assert done.out.splitlines()[-1] == "9 created, 1 failed"
+    assert done.err.startswith("orch: 5.yaml: at: nothing is due any more")
+    asked = orch.api.orch.app.config.data_dir / "logs" / "access.log"
+    assert asked.read_text().count("triggers:apply") == 3
+    Path("7.yaml").write_text(_file("t7", "echo other"))
+    items = orch.json("diff", "-f", ".")["items"]
+    assert [i["action"] for i in items] == [
+        *["unchanged"] * 5,
+        "create",
+        "unchanged",
+        "change",
+        *["unchanged"] * 2,
+    ]
+
+
+def test_apply_that_breaks_off_tells_how_far_it_came(
+    orch: Cli, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the orchestrator goes away in the middle, what is done is told; the exit code is 3."""
+    monkeypatch.setattr(gathering, "_PIECE", 2)
+    post = HttpApi.post_text
+    asked: list[str] = []
+
+    def breaking(self: HttpApi, path: str, text: bytes, **params: Any) -> Any:
+        asked.append(path)
+        if len(asked) == 2:
+            raise CliError("no orchestrator answers", UNREACHABLE)
+        return post(self, path, text, **params)
+
+    monkeypatch.setattr(HttpApi, "post_text", breaking)
+    for number in range(4):
+        Path(f"{number}.yaml").write_text(_file(f"t{number}"))
+    done = orch("apply", "-f", ".", code=3)
+    assert "2 created of 4 before that: `orch apply` again does the rest" in done.err
+    assert orch("apply", "-f", ".").out.splitlines()[-1] == "2 created, 2 unchanged"
 
 
 def test_diff(orch: Cli) -> None:

@@ -18,6 +18,7 @@ from orchestrator.web.body import (
     openapi_body,
     openapi_model,
 )
+from orchestrator.web.bulk import apply_all
 from orchestrator.web.deps import Deps
 from orchestrator.web.models import TRIGGERS
 from orchestrator.web.problems import invalid
@@ -95,6 +96,24 @@ def register_batch(d: D, actor: Actor, body: BatchBody) -> JSONResponse:
     rows = d.registrar.create(plan_batch(d, body), actor)
     items = [{"name": row.name, "uid": row.uid, "version": row.version} for row in rows]
     return reply({"count": len(items), "items": items}, 201)
+
+
+@router.post("/triggers:apply", dependencies=STRICT, openapi_extra=_BATCH)
+def apply_batch(
+    d: D,
+    actor: Actor,
+    body: BatchBody,
+    reset: Annotated[str | None, Query(description="begin anew at other sources")] = None,
+    dry_run: Annotated[str | None, Query(description="compare only, write nothing")] = None,
+) -> JSONResponse:
+    """Bring many triggers to what their files say, each whole or not at all.
+
+    The answer has an item for each, in the order of the request, whose `action` is `created`,
+    `changed`, `unchanged` or `failed`; a failed one tells why as a problem would. The same request
+    again does what is left to do. `counts` has the number of each action.
+    """
+    again, dry = query.flag("reset", reset), query.flag("dry_run", dry_run)
+    return reply(apply_all(d, body, actor, reset=again, dry_run=dry))
 
 
 @router.get("/triggers/{name}", dependencies=STRICT)
