@@ -26,7 +26,8 @@ _KILLED = 128
 def handled(*numbers: signal.Signals) -> Generator[Callable[[float | None], bool]]:
     """Yields a function that waits for one of the signals, at most so many seconds.
 
-    It returns whether one came, also before the wait. A further one ends the process at once.
+    It returns whether one came, also before the wait. A further one ends the process at once, up
+    to its very end: the handlers of before would only show where it was.
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
@@ -43,8 +44,9 @@ def handled(*numbers: signal.Signals) -> Generator[Callable[[float | None], bool
     try:
         yield lambda timeout: bool(select.select([reader], [], [], timeout)[0])
     finally:
-        for number, handler in earlier.items():
-            signal.signal(number, handler)
+        if not asked:
+            for number, handler in earlier.items():
+                signal.signal(number, handler)
         os.close(reader)
         os.close(writer)
 

@@ -85,6 +85,42 @@ def test_a_signal_ends_it_well(serve: Starter, number: signal.Signals) -> None:
         assert "Traceback" not in one.text
 
 
+@pytest.mark.parametrize(
+    ("first", "second", "code"),
+    [
+        (signal.SIGTERM, signal.SIGTERM, 143),
+        (signal.SIGINT, signal.SIGINT, 130),
+        (signal.SIGTERM, signal.SIGINT, 130),
+    ],
+)
+def test_a_second_signal_ends_it_at_once(
+    serve: Starter, first: signal.Signals, second: signal.Signals, code: int
+) -> None:
+    """It does not wait for a request that is under way, says nothing, and loses nothing."""
+    one = serve(*_HERE, "--data-dir", "d")
+    host, _, port = one.url().removeprefix("http://").rpartition(":")
+    with socket.create_connection((host, int(port))) as slow:
+        slow.sendall(b"POST /api/v1/dead/redrive HTTP/1.1\r\nHost: 127.0.0.1\r\n")
+        slow.sendall(b"Content-Type: application/json\r\nContent-Length: 100\r\n\r\n{")
+        assert requests.get(f"{one.url()}/healthz", timeout=10).ok  # it has read the other as well
+        one.process.send_signal(first)
+        until(lambda: not _listens(host, int(port)), "it shuts down")
+        assert one.process.poll() is None
+        one.process.send_signal(second)
+        assert one.ended() == code, one.text
+    assert "Traceback" not in one.text
+    again = serve(*_HERE, "--data-dir", "d")
+    assert requests.get(f"{again.url()}/healthz", timeout=10).ok
+
+
+def _listens(host: str, port: int) -> bool:
+    try:
+        socket.create_connection((host, port), timeout=10).close()
+    except ConnectionError:
+        return False
+    return True
+
+
 def test_settings_come_from_everywhere(serve: Starter, tmp_path: Path) -> None:
     """File, environment and options work together; --log-json makes every line an object."""
     (tmp_path / "orch.yaml").write_text("log_json: true\nlisten: 127.0.0.1:0\n")

@@ -279,6 +279,49 @@ def test_iterate_walks_pages_and_stops_at_a_repeated_token(
     assert len(circle.requests) == 3
 
 
+def test_a_job_comes_with_all_its_executions(
+    connect: Connect, http_server: Start, answer: Callable[..., Any]
+) -> None:
+    """A node that gives them in pages is asked for the others; what it includes is whole."""
+
+    def page(first: int, token: str) -> dict[str, Any]:
+        return {"Items": [{"ID": f"e-{first + n}"} for n in range(2)], "NextToken": token}
+
+    def job(token: str) -> Any:
+        values = {"ID": "j-1", "State": {"StateType": "Running"}}
+        return answer(200, json.dumps({"Job": values, "Executions": page(0, token)}).encode())
+
+    def more(first: int, token: str) -> Any:
+        return answer(200, json.dumps(page(first, token)).encode())
+
+    server = http_server(job("a"), more(2, "b"), more(4, ""))
+    info = connect(server.url).jobs.get("j-1", include=["executions"], namespace="ns")
+    assert info.executions is not None
+    assert [execution.id for execution in info.executions] == [f"e-{n}" for n in range(6)]
+    assert info.executions.next_token == ""
+    paths = [request.path.removeprefix("/api/v1/orchestrator/jobs/") for request in server.requests]
+    assert paths == ["j-1", "j-1/executions", "j-1/executions"]
+    assert [request.params.get("next_token") for request in server.requests] == [None, "a", "b"]
+    assert {request.params["namespace"] for request in server.requests} == {"ns"}
+
+    circle = http_server(job("a"), more(2, "b"), more(4, "a"))
+    with pytest.raises(bc.MalformedResponse, match="second time"):
+        connect(circle.url).jobs.get("j-1", include=["executions"])
+
+    endless = http_server(job("0"), *[more(n, str(n)) for n in range(1, 200)])
+    with pytest.raises(bc.MalformedResponse, match="more than 100 pages"):
+        connect(endless.url).jobs.get("j-1", include=["executions"])
+    assert len(endless.requests) == 101
+
+    history = {"Items": [{"Type": "JobLevel"}], "NextToken": "a"}
+    values = {"Job": {"ID": "j-1", "State": {"StateType": "Running"}}, "History": history}
+    event = {"Items": [{"Type": "ExecutionLevel"}], "NextToken": ""}
+    server = http_server(*[answer(200, json.dumps(v).encode()) for v in (values, event)])
+    told = connect(server.url).jobs.get("j-1", include=["history"]).history
+    assert told is not None
+    assert [event.type for event in told] == ["JobLevel", "ExecutionLevel"]
+
+
 def test_nodes_and_agent(connect: Connect, http_server: Start, answer: Callable[..., Any]) -> None:
     """A node by id, the agent's settings and an agent that is not well."""
     node = {"Info": {"NodeID": "n-1"}, "Connection": "DISCONNECTED", "Membership": "APPROVED"}
