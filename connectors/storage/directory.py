@@ -34,6 +34,7 @@ from connectors.storage.objects import (
 
 _TEMPORARY = ".orch-"
 _TRIES = 10
+_REMEMBERED = 10_000
 _CREATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
 _REFUSED = (errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 
@@ -43,6 +44,7 @@ class DirectoryStore(ObjectStore):
 
     def __init__(self, address: DirectoryAddress) -> None:
         self._root = Path(address.path)
+        self._durable: set[Path] = set()
 
     def put(self, name: str, body: Body) -> Stored:
         place = self._root / check_name(name)
@@ -107,8 +109,7 @@ class DirectoryStore(ObjectStore):
         """Nothing is open between two calls."""
 
     def _put(self, place: Path, body: Body) -> int:
-        temporary, made = self._new_file(place.parent)
-        descriptor, path = temporary
+        descriptor, path, made = self._new_file(place.parent)
         try:
             with os.fdopen(descriptor, "wb") as file:
                 if isinstance(body, Path):
@@ -123,24 +124,44 @@ class DirectoryStore(ObjectStore):
         except BaseException:
             path.unlink(missing_ok=True)
             raise
-        for directory in made:
-            _sync(directory)
+        self._sync(place.parent, made)
         return size
 
-    def _new_file(self, directory: Path) -> tuple[tuple[int, Path], Sequence[Path]]:
-        """A new file in a directory, and the directories that hold new names."""
+    def _new_file(self, directory: Path) -> tuple[int, Path, Sequence[Path]]:
+        """A new file in a directory, and the directories in which others were made for it."""
         path = directory / f"{_TEMPORARY}{uuid.uuid4().hex}"
         # Another thread may remove the directory while it is empty.
         for _ in range(_TRIES):
-            made = [directory, *_missing(directory)]
+            made = _missing(directory)
             directory.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
-                return (os.open(path, _CREATE, 0o666), path), made
+                return os.open(path, _CREATE, 0o666), path, made
         raise OSError(errno.EAGAIN, "its directory is removed again and again")
+
+    def _sync(self, directory: Path, made: Sequence[Path]) -> None:
+        """Flush the names that lead to a file in a directory, as far as they may not be on the disk
+        yet: another thread or process may have made them a moment ago."""
+        waiting = [directory, *made]
+        shared: list[Path] = []
+        while directory != self._root:
+            if directory not in self._durable:
+                waiting.append(directory.parent)
+            directory = directory.parent
+            shared.append(directory)
+        for place in dict.fromkeys(waiting):
+            descriptor = os.open(place, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            try:
+                os.fsync(descriptor)
+            finally:
+                os.close(descriptor)
+        if len(self._durable) > _REMEMBERED:
+            self._durable.clear()
+        self._durable.update(shared)
 
     def _prune(self, directory: Path) -> None:
         """Remove directories that are empty now, up to the root."""
         while directory != self._root and directory.is_relative_to(self._root):
+            self._durable.discard(directory)
             try:
                 directory.rmdir()
             except FileNotFoundError:
@@ -170,14 +191,6 @@ def _missing(directory: Path) -> list[Path]:
         directory = directory.parent
         parents.append(directory)
     return parents
-
-
-def _sync(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _fail(verb: str, place: Path, error: OSError) -> NoReturn:
