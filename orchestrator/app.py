@@ -11,6 +11,7 @@ import structlog
 from bacalhau_client import BacalhauClient, BasicAuth, BearerAuth, RetryPolicy
 from connectors.abc import TimeConnector
 from connectors.registry import Registry
+from connectors.streams import StreamConnector
 from orchestrator.config import Config
 from orchestrator.domain.clock import SECOND, Clock, SystemClock
 from orchestrator.domain.signals import Signals
@@ -29,10 +30,12 @@ from orchestrator.services.dispatcher import Dispatcher
 from orchestrator.services.firing import FiringService
 from orchestrator.services.housekeeping import Housekeeping
 from orchestrator.services.lease import LeaseKeeper
+from orchestrator.services.reader import Shelf
 from orchestrator.services.reconciler import Reconciler
 from orchestrator.services.renderer import Renderer
 from orchestrator.services.secrets import Secrets
 from orchestrator.services.sender import Sender
+from orchestrator.services.sources import SourceService
 from orchestrator.services.watcher import Watcher
 from orchestrator.store.claims import Claims
 from orchestrator.store.commands import Commands
@@ -42,14 +45,19 @@ from orchestrator.store.flights import Flights
 from orchestrator.store.intake import Intake
 from orchestrator.store.leases import Leases
 from orchestrator.store.ledger import Ledger
+from orchestrator.store.leftovers import Leftovers
+from orchestrator.store.lives import Lives
 from orchestrator.store.lock import DirectoryLock
 from orchestrator.store.outbox import Outbox
 from orchestrator.store.putback import PutBack
 from orchestrator.store.reads import Reads
 from orchestrator.store.retention import Retention
 from orchestrator.store.seal import Seal, load_key
+from orchestrator.store.sources import Sources
+from orchestrator.store.streams import Streams
 from orchestrator.store.tokens import Tokens
 from orchestrator.store.triggers import Triggers
+from orchestrator.store.values import Run
 from orchestrator.store.waits import Waits
 from orchestrator.web.accesslog import AccessLog
 from orchestrator.web.deps import Deps
@@ -130,6 +138,7 @@ class App:
         self.intake = Intake(database)
         self.flights = Flights(database, self.owner)
         self.endings = Endings(database)
+        self.source_store = Sources(database, self.owner)
         self.commands = Commands(database)
         self.reads = Reads(database)
         self.leases = Leases(database, self.owner)
@@ -153,15 +162,39 @@ class App:
     def _build_services(self) -> None:
         config, clock, signals = self.config, self.clock, self.signals
         self.cluster = Cluster(self.client, self.database, clock, signals)
+        held = Secrets(config.data_dir / "secrets")
         renderer = Renderer(
             instance=self.database.instance,
             clock=clock,
             definitions=self.definitions,
             triggers=self.triggers,
             seal=self.seal,
-            secrets=Secrets(config.data_dir / "secrets"),
+            secrets=held,
             known_paths={kind: known_paths(self.registry, kind) for kind in self.registry.kinds},
             max_spec_bytes=config.max_spec_bytes,
+            lost=self._lost,
+        )
+        self.sources = SourceService(
+            clock,
+            signals,
+            Shelf(
+                sources=self.source_store,
+                streams=Streams(self.database),
+                lives=Lives(self.database),
+                leftovers=Leftovers(self.database),
+            ),
+            self.definitions,
+            {
+                kind: connector
+                for kind in self.registry.kinds
+                if isinstance(connector := self.registry.get(kind), StreamConnector)
+            },
+            owner=self.owner,
+            instance=self.database.instance,
+            secrets=held,
+            data_dir=config.data_dir,
+            threads=config.source_threads,
+            hang_after=config.hang_after / SECOND,
         )
         time_connectors = {
             kind: connector
@@ -216,8 +249,12 @@ class App:
             self.watcher,
             self.dispatcher,
             self.firing,
+            self.sources,
             self.clockwatch,
         ]
+
+    def _lost(self, run: Run) -> str | None:
+        return self.sources.lost(run)
 
     def start(self) -> None:
         """Start the services, then the API. A restored store first asks for its jobs."""
@@ -267,6 +304,8 @@ class App:
             auditor=self.auditor,
             cluster=self.cluster,
             services=self.services,
+            sources=self.sources,
+            source_store=self.source_store,
             callback_key=callback_key(self._key),
             hosts=own_hosts(self.server.host, self.config.public_url),
             public_origin=self._public_origin,

@@ -101,6 +101,14 @@ class Config(BaseModel):
     polls_per_second: float = Field(
         default=50.0, gt=0, le=10_000, description="Questions about jobs a second, at most."
     )
+    source_threads: int = Field(
+        default=8, ge=1, le=64, description="Threads that read the sources of stream triggers."
+    )
+    hang_after: Duration = Field(
+        default=120 * SECOND,
+        gt=0,
+        description="After this a connector's call that does not come back is given up.",
+    )
     keep: Duration = Field(
         default=30 * DAY, gt=0, description="How long ended runs stay, such as 30d."
     )

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from orchestrator.cli import completion
 from orchestrator.cli.options import Json, Url
+
+Trigger = Annotated[
+    str, typer.Argument(help="The trigger's name.", autocompletion=completion.triggers)
+]
+Reason = Annotated[str, typer.Option(metavar="TEXT", help="Why, for the audit trail.")]
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -41,10 +46,66 @@ def show(
         output.as_json({"items": items, "next": None})
         return
     output.table(
-        ("TRIGGER", "PARTITION", "DONE", "PLANNED", "RUNS"),
+        ("TRIGGER", "PARTITION", "DONE", "PLANNED", "LAG", "RUNS"),
         [
-            (c["trigger"], c["partition"], c["done"] or "-", c["planned"] or "end", c["runs"])
+            (
+                c["trigger"],
+                c["partition"],
+                c["done"] or "end",
+                c["planned"] or "end",
+                "-" if c["lag"] is None else f"{c['lag']:,}",
+                f"{c['runs']:,}",
+            )
             for c in items
         ],
-        right=("RUNS",),
+        right=("LAG", "RUNS"),
     )
+
+
+@app.command("set")
+def set_checkpoints(
+    trigger: Trigger,
+    positions: Annotated[
+        list[str],
+        typer.Argument(metavar="PARTITION=POSITION...", help="Where to go on from: logs/0=42."),
+    ],
+    reason: Reason,
+    url: Url = None,
+    as_json: Json = False,
+) -> None:
+    """Let partitions of a paused trigger go on from other positions.
+
+    Runs that exist stay as they are. Going back runs the events in between again, going forward
+    leaves them out; the ledger has a skipped run for the jump, the audit trail has the reason.
+    """
+    from orchestrator.cli.errors import usage
+
+    wanted: dict[str, str] = {}
+    for text in positions:
+        partition, equals, position = text.partition("=")
+        if not (partition and equals and position):
+            raise usage(f"{text!r} is not PARTITION=POSITION, such as logs/0=42")
+        if partition in wanted:
+            raise usage(f"the partition {partition!r} is named twice")
+        wanted[partition] = position
+    _post(trigger, "", {"positions": wanted, "reason": reason}, url, as_json)
+
+
+@app.command()
+def restart(trigger: Trigger, reason: Reason, url: Url = None, as_json: Json = False) -> None:
+    """Let a paused trigger begin anew where its settings say.
+
+    For a source that was deleted and made again: its old positions mean nothing there.
+    """
+    _post(trigger, "/restart", {"reason": reason}, url, as_json)
+
+
+def _post(trigger: str, rest: str, body: dict[str, Any], url: str | None, as_json: bool) -> None:
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api, segment
+
+    found = Api(url).post(f"checkpoints/{segment(trigger)}{rest}", body)
+    if as_json:
+        output.as_json(found)
+    else:
+        output.line(f"noted; it holds once it is resumed: orch triggers resume {trigger}")

@@ -21,6 +21,7 @@ from orchestrator.app import App
 from orchestrator.cli import files
 from orchestrator.cli.daemon import build_app, handled, start_app
 from orchestrator.cli.demoview import Feed, View, choose_view
+from orchestrator.cli.devnode import task_commands
 from orchestrator.cli.errors import CliError, usage
 from orchestrator.cli.http import Api, segment
 from orchestrator.config import Config, split_listen
@@ -100,6 +101,7 @@ def _node_config(data_dir: Path, address: tuple[str, int], logs: Path) -> DevNod
         host=address[0],
         port=address[1],
         local_allow=(str(logs),),
+        images=task_commands(),
         docker=False,
     )
 
@@ -141,7 +143,7 @@ def _introduce(app: App, api: Api, data_dir: Path, view: View) -> None:
     with app.database.read() as conn:
         before = conn.scalar(select(func.count()).select_from(runs)) or 0
     other = "" if api.url == "http://127.0.0.1:7070" else f" --url {api.url}"
-    view.note(f"node   {app.client.url}  (local, runs WebAssembly tasks)")
+    view.note(f"node   {app.client.url}  (local, runs WebAssembly tasks and the sample images)")
     view.note(f"API    {api.url}/api/v1  (curl {api.url}/api/v1/runs)")
     view.note(f"ask    {_program()}{other} status | triggers list | runs list")
     view.note(f"files  {data_dir} (log: {_log_file(data_dir)})")

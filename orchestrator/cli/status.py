@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import typer
@@ -41,9 +41,24 @@ def status(url: Url = None, as_json: Json = False) -> None:
             "runs": _counts(found["runs"]),
             "waiting": _counts(found["queues"]),
             "lag": f"{found['lag_seconds']:.3f} s",
+            "sources": _sources(found["sources"]),
             "services": "\n".join(troubled) or "all run",
         }
     )
+
+
+def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
+    """Those with trouble by name, the others by number."""
+    well = [source for source in sources if source["state"] == "ok"]
+    events = sum(source["lag"] or 0 for source in well)
+    lines = [f"{len(well):,} ok, {events:,} events behind"] if well else []
+    lines += [
+        f"{source['trigger']}: {source['state']}"
+        + (f", {source['detail']}" if source["detail"] else "")
+        for source in sources
+        if source["state"] != "ok"
+    ]
+    return "\n".join(lines) or "none"
 
 
 def _counts(counts: Mapping[str, Any]) -> str:

@@ -12,8 +12,11 @@ _LONG = 200  # characters of a data: URL that are shown as a digest
 
 
 def when_due(checked: CheckedFile) -> str:
-    """When a trigger fires, such as `every 15 s`."""
-    return checked.connector.schedule(checked.file.settings).describe()
+    """When a trigger fires, such as `every 15 s`, or what it reads."""
+    if checked.schedule is not None:
+        return checked.schedule.describe()
+    source = checked.connector.identity(checked.file.settings)
+    return ", ".join(f"{key} {value}" for key, value in source.items())
 
 
 def yaml_text(document: Mapping[str, Any]) -> str:

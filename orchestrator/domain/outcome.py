@@ -12,6 +12,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 
 COMPUTE_COMPLETED = 9
+EXIT_LOST = 64
+"""With this a task says that the events it was to read are gone from their source."""
+LOST = "lost range"  # how the reason of such a run begins
 _TERMINAL = frozenset({"Completed", "Failed", "Stopped"})
 # ComputeState values of an execution that a node took on (recordings: 5 while it runs, then 9, 10
 # or 11); the others are bids.

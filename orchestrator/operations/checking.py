@@ -13,6 +13,7 @@ from typing import Any
 import specs
 from connectors.abc import Schedule, SettingsError, TimeConnector
 from connectors.registry import Registry, UnknownConnectorError
+from connectors.streams import StreamConnector
 
 _KEEP_JOBS = 256
 _KEEP_CHARS = 64 * 1024  # of each
@@ -26,8 +27,8 @@ class CheckedFile:
     file: specs.TriggerFile
     job: Mapping[str, Any]
     job_text: str  # the same as canonical JSON
-    connector: TimeConnector
-    schedule: Schedule
+    connector: TimeConnector | StreamConnector
+    schedule: Schedule | None  # of a time connector
 
     def stated(self) -> dict[str, Any]:
         """The trigger as the API shows it back: what `apply` sends and `diff` compares."""
@@ -107,20 +108,25 @@ class FileChecker:
         """Check everything. Raises SpecError with all problems."""
         problems: list[specs.Problem] = []
         connector = self._registry.get(file.kind)
-        if not isinstance(connector, TimeConnector):
-            raise TypeError(f"connector {file.kind} has no due times")
         schedule: Schedule | None = None
+        if not isinstance(connector, TimeConnector | StreamConnector):
+            raise TypeError(f"connector {file.kind} has neither due times nor partitions")
         try:
-            schedule = connector.schedule(file.settings)
+            if isinstance(connector, TimeConnector):
+                schedule = connector.schedule(file.settings)
+            else:
+                connector.check(file.settings)
         except SettingsError as error:
             problems += [file.problem(_path(p.path), p.message, p.remedy) for p in error.problems]
+        by_time = isinstance(connector, TimeConnector)
+        problems += _policy_problems(file, by_time=by_time)
         job: Mapping[str, Any] = {}
         text = ""
         try:
             job, text = self._prepare(file, base_dir)
         except specs.SpecError as error:
             problems += error.problems
-        if problems or schedule is None:
+        if problems:
             raise specs.SpecError(problems)
         return CheckedFile(
             file=file, job=job, job_text=text, connector=connector, schedule=schedule
@@ -154,6 +160,31 @@ class FileChecker:
                 if len(self._jobs) > _KEEP_JOBS:
                     self._jobs.popitem(last=False)
         return prepared
+
+
+def _policy_problems(file: specs.TriggerFile, *, by_time: bool) -> list[specs.Problem]:
+    """Policies that mean nothing for this kind of source."""
+    stated, kind = file.policies, file.kind
+    problems: list[specs.Problem] = []
+    if by_time:
+        wrong = {
+            "on_dead": stated.on_dead is not None,
+            "parallelism": stated.parallelism != 1,
+        }
+        reason = f"is for sources with partitions; kind {kind} has due times"
+        remedy = "Leave it out; `overlap` and `max_in_flight` say how runs stand beside each other"
+    else:
+        wrong = {
+            "overlap": stated.overlap not in (None, "queue"),
+            "catch_up": stated.catch_up is not None,
+            "catch_up_limit": stated.catch_up_limit is not None,
+        }
+        reason = f"is for schedules; kind {kind} goes on from its checkpoints"
+        remedy = "Leave it out; `parallelism` says how many runs of a partition stand side by side"
+    for name, given in wrong.items():
+        if given:
+            problems.append(file.problem((name,), f"`{name}` {reason}", remedy))
+    return problems
 
 
 def _canonical(value: Any) -> str:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import specs
 from connectors.abc import Schedule, TimeConnector
+from connectors.streams import StreamConnector
 from orchestrator.domain.clock import Clock
 from orchestrator.domain.overlap import Overlap
 from orchestrator.domain.states import TriggerState
@@ -33,8 +34,8 @@ class Checked:
     file: specs.TriggerFile
     definition: Definition
     job: str  # canonical JSON
-    connector: TimeConnector
-    schedule: Schedule
+    connector: TimeConnector | StreamConnector
+    schedule: Schedule | None  # of a time connector
 
     @cached_property
     def body(self) -> str:
@@ -67,6 +68,7 @@ class Checker(FileChecker):
             policies=file.policies,
             overlap=Overlap(file.policies.overlap or checked.connector.default_overlap),
             template=_digest(checked.job_text),
+            stream=checked.schedule is None,
             description=file.description,
             labels=file.labels,
         )
@@ -112,13 +114,16 @@ class Registrar:
             template_hash=checked.definition.template,
             job=checked.job,
             uid=uid,
-            partitions=[self._begin(checked, uid)],
+            partitions=[] if checked.schedule is None else [self._begin(checked, uid)],
+            stream=checked.schedule is None,
             paused=checked.file.policies.paused,
         )
 
     def _begin(self, checked: Checked, uid: str) -> NewPartition:
         """From now on: what was due before the registration is nobody's."""
         schedule = checked.schedule
+        if schedule is None:
+            raise TypeError(f"kind {checked.file.kind} has no due times")
         first = schedule.next_after(self._clock.now())
         if first is None:
             path = next(iter(checked.file.settings), "schedule")
@@ -172,7 +177,9 @@ class Registrar:
                 "checkpoints mean nothing: say --reset to begin anew there"
             )
         partitions = None
-        if canonical(old["settings"]) != canonical(checked.definition.settings):
+        if checked.schedule is not None and canonical(old["settings"]) != canonical(
+            checked.definition.settings
+        ):
             # What came due by the old settings goes into the ledger before the new ones hold.
             self._timing.catch_up(trigger)
             partitions = [self._begin(checked, trigger.uid)]
@@ -182,6 +189,7 @@ class Registrar:
             template_hash=checked.definition.template,
             job=checked.job,
             partitions=partitions,
+            restart=checked.schedule is None and other_source,
         )
         return Applied(trigger=self._triggers.change(trigger, change, actor), action="changed")
 

@@ -79,6 +79,13 @@ class Timing:
     def resume(self, name: str, *, skip: bool, actor: str) -> Trigger:
         """Make firings again. What came due meanwhile follows `catch_up`, or is left out."""
         trigger = self._triggers.get(name)
+        if self._definitions.get(trigger.definition).stream:
+            if skip:
+                raise Conflict(
+                    f"trigger {name!r} goes on from its checkpoints: to leave events out, set them "
+                    "forward (`orch checkpoints set`) before you resume it"
+                )
+            return self._triggers.resume(name, {}, actor)
         if skip and trigger.state is TriggerState.PAUSED:
             self.catch_up(trigger)
         _, schedule = self.schedule(trigger)
@@ -90,6 +97,11 @@ class Timing:
         """Make a run now, beside the schedule. Returns its id."""
         trigger = self._triggers.get(name)
         definition = self._definitions.get(trigger.definition)
+        if definition.stream:
+            raise Conflict(
+                f"trigger {name!r} of kind {trigger.kind} runs for the events of its source: to "
+                "run them again, pause it and set its checkpoints back (`orch checkpoints set`)"
+            )
         unique = f"fire-{to_rfc3339(self._clock.now())}-{secrets.token_hex(4)}"
         return self._commands.fire(trigger, "schedule", unique, definition.admittance, actor)
 

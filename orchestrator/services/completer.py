@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import structlog
 
 from orchestrator import metrics
 from orchestrator.domain.clock import Clock, to_rfc3339
+from orchestrator.domain.outcome import EXIT_LOST, LOST
 from orchestrator.domain.retry import GiveUp, after_failure
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.domain.states import ENDED, AttemptState, RunState
@@ -17,7 +18,7 @@ from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.services.loop import Service
 from orchestrator.store.endings import Endings, Settlement, Unsettled
 from orchestrator.store.outbox import Callback
-from orchestrator.store.values import Run
+from orchestrator.store.values import Attempt, Run
 
 _log = structlog.get_logger(__name__)
 _BATCH = 500
@@ -73,8 +74,10 @@ def decide(
     """Where the run of an ended attempt goes. Pure."""
     run, attempt = unsettled.run, unsettled.attempt
 
-    def ends(state: RunState, reason: str, tries: int) -> Settlement:
+    def ends(state: RunState, reason: str, tries: int, *, released: bool = False) -> Settlement:
         return Settlement(
+            blocks=definition.blocks,
+            released=released or (state is RunState.DEAD and _skips(definition)),
             unsettled=unsettled,
             state=state,
             reason=reason,
@@ -91,6 +94,9 @@ def decide(
         return ends(RunState.SUCCEEDED, "", tries)
     if run.cancel is not None:
         return ends(RunState.CANCELLED, run.cancel, tries)
+    if attempt.exit_code == EXIT_LOST and definition.stream:
+        goes_on = definition.settings.get("on_lost") == "continue"
+        return ends(RunState.DEAD, _lost(attempt), tries, released=goes_on)
     follows = after_failure(
         definition.retry,
         tries=tries,
@@ -113,30 +119,48 @@ def decide(
     )
 
 
+def _skips(definition: Definition) -> bool:
+    return definition.stream and definition.policies.on_dead == "skip"
+
+
+def _lost(attempt: Attempt) -> str:
+    if attempt.reason.startswith(LOST):
+        return attempt.reason
+    return f"{LOST}: the task found that its start is gone from the source (exit {EXIT_LOST})"
+
+
 def _callbacks(
     definition: Definition, run: Run, state: RunState, reason: str, now: int
 ) -> list[Callback]:
-    event = _EVENTS[state]
-    payload: dict[str, Any] = {
-        "event": event,
-        "run": run.id,
-        "trigger": run.trigger_name,
-        "key": run.key,
-        "state": state,
-        "reason": reason,
-        "attempts": run.attempts,
-        "due_at": to_rfc3339(run.due_at),
-        "ended_at": to_rfc3339(now),
-        "values": run.data,
-    }
-    targets = getattr(definition.policies, event)
+    """Who is told of a run's end. Of one that is to be halved nobody yet: see `tending`."""
+    if state is RunState.DEAD and definition.stream and definition.policies.on_dead == "bisect":
+        return []
+    return callbacks_of(
+        definition,
+        _EVENTS[state],
+        {
+            "run": run.id,
+            "trigger": run.trigger_name,
+            "key": run.key,
+            "state": state,
+            "reason": reason,
+            "attempts": run.attempts,
+            "due_at": to_rfc3339(run.due_at),
+            "ended_at": to_rfc3339(now),
+            "values": run.data,
+        },
+    )
+
+
+def callbacks_of(definition: Definition, event: str, said: Mapping[str, Any]) -> list[Callback]:
+    """The callbacks that a trigger wants of an event, with what they say."""
     return [
         Callback(
             event=event,
             target={"url": t.url} if t.url else {"trigger": t.trigger},
-            payload=payload,
+            payload={"event": event, **said},
         )
-        for t in targets
+        for t in getattr(definition.policies, event)
     ]
 
 

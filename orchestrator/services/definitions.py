@@ -14,6 +14,7 @@ from orchestrator.domain.catchup import DEFAULT_CATCH_UP, CatchUp
 from orchestrator.domain.overlap import Overlap, capacity
 from orchestrator.domain.retry import RetryPolicy
 from orchestrator.store.intake import Admittance
+from orchestrator.store.streams import How
 from orchestrator.store.triggers import Triggers
 
 _KEEP = 4096
@@ -28,6 +29,7 @@ class Definition:
     policies: specs.Policies
     overlap: Overlap
     template: str  # hash
+    stream: bool = False  # its events lie in ordered partitions of a source outside
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -45,6 +47,21 @@ class Definition:
             max_in_flight=self.policies.max_in_flight,
             parallelism=self.policies.parallelism,
             rate=self.policies.rate,
+        )
+
+    @property
+    def blocks(self) -> bool:
+        """Whether a dead run of a stream holds up those behind it."""
+        return self.stream and self.policies.on_dead != "skip"
+
+    @property
+    def how(self) -> How:
+        """How runs of a stream are let go."""
+        return How(
+            room=self.room,
+            rate=self.policies.rate,
+            blocks=self.blocks,
+            priority=self.policies.priority,
         )
 
     @cached_property
@@ -80,6 +97,8 @@ def to_body(definition: Definition) -> dict[str, Any]:
         "overlap": definition.overlap,
         "template": definition.template,
     }
+    if definition.stream:
+        body["stream"] = True
     if definition.description:
         body["description"] = definition.description
     if definition.labels:
@@ -107,6 +126,7 @@ def from_body(body: Mapping[str, Any]) -> Definition:
         policies=specs.Policies(**policies),
         overlap=Overlap(body["overlap"]),
         template=body["template"],
+        stream=body.get("stream", False),
         description=body.get("description", ""),
         labels=body.get("labels", {}),
     )

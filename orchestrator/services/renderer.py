@@ -2,26 +2,39 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import specs
 from orchestrator.domain import names
-from orchestrator.domain.clock import Clock, to_rfc3339
+from orchestrator.domain.clock import MINUTE, Clock, to_rfc3339
+from orchestrator.domain.outcome import EXIT_LOST
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.store.claims import Claim
 from orchestrator.store.errors import Missing
 from orchestrator.store.seal import Seal
+from orchestrator.store.streams import BROUGHT
 from orchestrator.store.triggers import Triggers
 from orchestrator.store.values import Run
 
 _KEEP = 512  # compiled templates
 
 
+_LIFE_GRACE = MINUTE  # a long-lived consumer leaves by its deadline; this is for those that don't
+
+
 class Unrenderable(Exception):
-    """A run whose job cannot be made: it is dead, with this reason."""
+    """A run whose job cannot be made: it is dead, with this reason.
+
+    `exit_code` is what the task would have said, where that is known beforehand.
+    """
+
+    def __init__(self, reason: str, *, exit_code: int | None = None) -> None:
+        self.exit_code = exit_code
+        super().__init__(reason)
 
 
 class Renderer:
@@ -38,7 +51,9 @@ class Renderer:
         secrets: Mapping[str, str],
         known_paths: Mapping[str, specs.KnownPaths],
         max_spec_bytes: int,
+        lost: Callable[[Run], str | None] = lambda _: None,
     ) -> None:
+        """`lost` says why the events of a run are gone from their source, if that is known."""
         self._instance = instance
         self._clock = clock
         self._definitions = definitions
@@ -47,6 +62,7 @@ class Renderer:
         self._secrets = secrets
         self._known_paths = known_paths
         self._max_spec_bytes = max_spec_bytes
+        self._lost = lost
         self._lock = threading.Lock()
         self._compiled: OrderedDict[tuple[str, str], specs.Template] = OrderedDict()
 
@@ -57,9 +73,13 @@ class Renderer:
             template = self._template(definition)
         except (KeyError, Missing, ValueError) as error:
             raise Unrenderable(f"the trigger's definition cannot be used: {error}") from error
+        gone = self._lost(run) if definition.stream else None
+        if gone is not None:
+            raise Unrenderable(gone, exit_code=EXIT_LOST)
         number = run.attempts + 1
         policies = definition.policies
-        total = policies.queue_timeout + policies.timeout
+        timeout = policies.timeout if run.life_us is None else run.life_us + _LIFE_GRACE
+        total = policies.queue_timeout + timeout
         name = names.job_name(
             instance=self._instance,
             trigger=run.trigger_name,
@@ -67,7 +87,7 @@ class Renderer:
             key=run.key,
             attempt=number,
         )
-        deadline = to_rfc3339(self._clock.now() + total)
+        deadline = to_rfc3339(self._clock.now() + (run.life_us or total))
         due = to_rfc3339(run.due_at)
         try:
             rendered = template.render(
@@ -82,7 +102,8 @@ class Renderer:
                     "ORCH_FIRING_KEY": run.key,
                     "ORCH_FIRING_TIME": due,
                 },
-                timeouts=(policies.timeout, total),
+                timeouts=(timeout, total),
+                inputs=_inputs(run),
                 max_bytes=self._max_spec_bytes,
             )
         except specs.RenderError as error:
@@ -93,7 +114,7 @@ class Renderer:
             namespace=rendered.namespace,
             spec_hash=rendered.spec_hash,
             body=self._seal.seal(rendered.body),
-            execution_us=policies.timeout,
+            execution_us=timeout,
             total_us=total,
             grace_us=policies.stop_grace,
         )
@@ -114,10 +135,32 @@ class Renderer:
         return compiled
 
 
+def _inputs(run: Run) -> list[dict[str, Any]]:
+    """Input sources that the run has brought along. Raises Unrenderable if they are gone."""
+    inputs: list[dict[str, Any]] = json.loads(run.payload) if run.payload else []
+    if run.data.get(BROUGHT, 0) != len(inputs):
+        raise Unrenderable(
+            "the batch that was stored for this run has been removed after `keep`: set the "
+            "checkpoint back to read it again from its source, if that still has it"
+        )
+    return inputs
+
+
+def _resumed(run: Run) -> dict[str, Any]:
+    """The source's own values; a long-lived consumer begins where its progress ends."""
+    data = {key: value for key, value in run.data.items() if key != BROUGHT}
+    if run.life_us is None or run.range_end is None:
+        return data
+    root = next(iter(data))
+    begun = data[root]["start"]
+    position = int(run.range_end) if isinstance(begun, int) else run.range_end
+    return {**data, root: {**data[root], "start": position}}
+
+
 def values(run: Run, attempt: int, deadline: str) -> dict[str, Any]:
     """What `${{ }}` may name, secrets apart; the source's own values stand beside ours."""
     return {
-        **run.data,
+        **_resumed(run),
         "trigger": {"name": run.trigger_name, "uid": run.trigger_uid},
         "firing": {"key": run.key, "time": to_rfc3339(run.due_at)},
         "run": {"id": run.id, "attempt": attempt, "deadline": deadline},

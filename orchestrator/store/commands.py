@@ -316,6 +316,7 @@ def _reopened(queue: Queue, now: int) -> dict[str, Any]:
         "tries": 0,
         "cancel": None,
         "released": False,
+        "kept": None,
     }
 
 

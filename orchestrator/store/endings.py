@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import exists, select, update
+from sqlalchemy import exists, select, text, update
 
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import ENDED, Queue, RunState, TriggerState
@@ -38,6 +38,8 @@ class Settlement:
     tries: int = 0
     room: int | None = 1  # the capacity of the run's partition
     rate: float | None = None
+    blocks: bool = False  # a dead run holds up those behind it
+    released: bool = False  # dead, but nobody need decide: it holds nothing up
     callbacks: Sequence[Callback] = ()
 
 
@@ -57,7 +59,7 @@ class Endings:
                 to_attempt(row)
                 for row in conn.execute(
                     select(attempts)
-                    .where(schema.is_unsettled)
+                    .where(schema.is_unsettled, text("NOT attempts.closing"))
                     .order_by(attempts.c.ended_at)
                     .limit(limit)
                 ).mappings()
@@ -93,7 +95,15 @@ class Endings:
                 put(tx, run.id, settlement.callbacks, now)
         for (uid, partition), settlement in touched.items():
             move_done(tx.conn, uid, partition)
-            promote(tx, uid, partition, room=settlement.room, rate=settlement.rate, now=now)
+            promote(
+                tx,
+                uid,
+                partition,
+                room=settlement.room,
+                rate=settlement.rate,
+                now=now,
+                blocks=settlement.blocks,
+            )
         if moved:
             tx.notify(Topic.CHANGED, Topic.READY)
         return moved
@@ -117,6 +127,8 @@ class Endings:
                     queue=None if ended else queue,
                     not_before=run.not_before if ended else settlement.not_before,
                     owner=None,
+                    released=settlement.released,
+                    kept=None,
                 )
             ).rowcount
             == 1

@@ -41,6 +41,7 @@ class Ending:
 
 
 _IN_CHUNK = 500
+_INT32 = 2**31
 _LIVE = (AttemptState.SENDING, AttemptState.ACCEPTED, AttemptState.RUNNING)
 _ACCEPTED = (AttemptState.ACCEPTED, AttemptState.RUNNING)
 
@@ -211,7 +212,7 @@ class Flights:
                 _LIVE,
                 state=ending.state,
                 reason=storable(ending.reason),
-                exit_code=ending.exit_code,
+                exit_code=_exit_code(ending.exit_code),
                 node_id=storable(ending.node_id) or attempts.c.node_id,
                 stdout=storable(ending.stdout),
                 stderr=storable(ending.stderr),
@@ -258,6 +259,11 @@ class Flights:
         self, tx: Tx, flight: Flight, states: Sequence[AttemptState], **values: Any
     ) -> bool:
         return tx.conn.execute(_conditional(flight, states).values(**values)).rowcount == 1
+
+
+def _exit_code(code: int | None) -> int | None:
+    """As the column holds it; no operating system has larger ones."""
+    return None if code is None else max(-_INT32, min(code, _INT32 - 1))
 
 
 def _conditional(flight: Flight, states: Sequence[AttemptState]) -> Update:

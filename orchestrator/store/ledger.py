@@ -26,6 +26,7 @@ class LedgerPartition:
     base: str | None
     ordinal: int
     base_ordinal: int
+    stride: int
     wake_at: int | None
 
 
@@ -59,6 +60,7 @@ class Ledger:
                 partitions.c.base,
                 partitions.c.ordinal,
                 partitions.c.base_ordinal,
+                partitions.c.stride,
                 partitions.c.wake_at,
             )
             .join(triggers, triggers.c.uid == partitions.c.trigger_uid)
@@ -96,6 +98,24 @@ class Ledger:
             if (p.trigger_uid, p.name) == (partition.trigger_uid, partition.name)
         ]
         return found[0] if found else None
+
+    def tail(self, partition: LedgerPartition) -> tuple[str | None, str | None]:
+        """Where the partition stands and where its last run ends, at one moment."""
+        mine = (runs.c.trigger_uid == partition.trigger_uid) & (runs.c.partition == partition.name)
+        statement = (
+            select(partitions.c.planned, runs.c.range_end)
+            .join(
+                runs,
+                (runs.c.trigger_uid == partitions.c.trigger_uid)
+                & (runs.c.partition == partitions.c.name),
+            )
+            .where(mine, runs.c.ordinal.is_not(None))
+            .order_by(runs.c.ordinal.desc())
+            .limit(1)
+        )
+        with self._db.read() as conn:
+            row = conn.execute(statement).first()
+        return (None, None) if row is None else (row.planned, row.range_end)
 
     def ordered(self, partition: LedgerPartition) -> Iterator[LedgerRow]:
         """The partition's runs from `base` up to what was planned when it was read."""

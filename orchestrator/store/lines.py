@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import Connection, case, func, select, update
 
 from orchestrator.domain.limits import Rate
 from orchestrator.domain.signals import Topic
@@ -15,6 +15,9 @@ from orchestrator.store.schema import partitions, runs, triggers
 from orchestrator.store.writer import Tx
 
 _PROMOTE_AT_MOST = 1000  # a transaction
+_UNFINISHED = case((runs.c.life_us.is_not(None), runs.c.range_end), else_=runs.c.range_start).label(
+    "unfinished"
+)
 
 
 def hold(conn: Connection, places: Iterable[tuple[str, str]]) -> None:
@@ -40,11 +43,23 @@ def reserve_rate(conn: Connection, row: dict[str, Any], rate: Rate, now: int) ->
 
 
 def promote(
-    tx: Tx, trigger_uid: str, partition: str, *, room: int | None, rate: float | None, now: int
+    tx: Tx,
+    trigger_uid: str,
+    partition: str,
+    *,
+    room: int | None,
+    rate: float | None,
+    now: int,
+    blocks: bool = False,
 ) -> int:
-    """Let the head of a partition's line become ready, as far as `room` allows (None: all)."""
+    """Let the head of a partition's line become ready, as far as `room` allows (None: all).
+
+    With `blocks` nothing goes past a dead run of the partition that nobody has released.
+    """
     mine = (runs.c.trigger_uid == trigger_uid) & (runs.c.partition == partition)
     in_line = mine & schema.is_in_line
+    if blocks and is_blocked(tx.conn, trigger_uid, partition):
+        return 0
     free = _PROMOTE_AT_MOST
     if room is not None:
         # Each count reads one partial index alone, however long the line is.
@@ -77,6 +92,22 @@ def promote(
     return len(rows)
 
 
+def is_blocked(conn: Connection, trigger_uid: str, partition: str) -> bool:
+    """Whether a dead run of the partition's order waits for somebody to redrive or release it."""
+    statement = (
+        select(runs.c.id)
+        .where(
+            runs.c.trigger_uid == trigger_uid,
+            runs.c.partition == partition,
+            runs.c.ordinal.is_not(None),
+            schema.is_dead,
+            ~runs.c.released,
+        )
+        .limit(1)
+    )
+    return conn.scalar(statement) is not None
+
+
 def cancel_open(tx: Tx, trigger_uid: str, partition: str | None, reason: str) -> int:
     """Ask for the end of a trigger's open runs: the completer ends those that wait, the canceller
     those in flight. Returns how many."""
@@ -95,7 +126,8 @@ def move_done(conn: Connection, trigger_uid: str, partition: str) -> None:
     """Move `done` over the contiguous prefix of what is finished.
 
     That is the start of the first run that is open or dead and not released; without one, it is
-    `planned`. Both are found by partial indexes that hold only such runs.
+    `planned`. Both are found by partial indexes that hold only such runs. Of a long-lived consumer
+    everything up to its progress is finished, whatever becomes of it.
     """
     mine = (
         (runs.c.trigger_uid == trigger_uid)
@@ -108,7 +140,7 @@ def move_done(conn: Connection, trigger_uid: str, partition: str) -> None:
         schema.is_dead & ~runs.c.released,
     ):
         statement = (
-            select(runs.c.ordinal, runs.c.range_start)
+            select(runs.c.ordinal, _UNFINISHED)
             .where(mine, condition)
             .order_by(runs.c.ordinal)
             .limit(1)
@@ -118,5 +150,5 @@ def move_done(conn: Connection, trigger_uid: str, partition: str) -> None:
     conn.execute(
         update(partitions)
         .where(partitions.c.trigger_uid == trigger_uid, partitions.c.name == partition)
-        .values(done=partitions.c.planned if first is None else first["range_start"])
+        .values(done=partitions.c.planned if first is None else first["unfinished"])
     )

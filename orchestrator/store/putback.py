@@ -11,7 +11,8 @@ from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import AttemptState, Origin, RunState
 from orchestrator.store.database import Database, get_meta, set_meta
 from orchestrator.store.intake import new_run
-from orchestrator.store.schema import attempts, runs, triggers
+from orchestrator.store.schema import attempts, runs, sources, triggers
+from orchestrator.store.streams import read_key
 from orchestrator.store.writer import Tx
 
 _RESTORED = "restore.pending"
@@ -129,9 +130,9 @@ class PutBack:
 
     def _insert_run(self, tx: Tx, job: FoundJob, now: int) -> bool:
         trigger = tx.conn.execute(
-            select(triggers.c.version, triggers.c.definition).where(
-                triggers.c.uid == job.trigger_uid
-            )
+            select(triggers.c.version, triggers.c.definition, sources.c.trigger_uid.label("source"))
+            .outerjoin(sources, sources.c.trigger_uid == triggers.c.uid)
+            .where(triggers.c.uid == job.trigger_uid)
         ).first()
         if trigger is None:
             return False
@@ -148,5 +149,9 @@ class PutBack:
             due_at=job.due_at,
             now=now,
         )
+        # A range of a stream gets its place in the order when its source is read again.
+        span = read_key(job.key) if trigger.source is not None else None
+        if span is not None:
+            row["partition"], row["range_start"], row["range_end"] = span
         tx.conn.execute(insert(runs), [row])
         return True

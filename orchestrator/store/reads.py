@@ -58,6 +58,7 @@ class PartitionView:
     done: str | None
     base: str | None
     ordinal: int
+    stride: int
     wake_at: int | None
 
 
@@ -221,6 +222,7 @@ class Reads:
                 partitions.c.done,
                 partitions.c.base,
                 partitions.c.ordinal,
+                partitions.c.stride,
                 partitions.c.wake_at,
             )
             .where(partitions.c.trigger_uid == trigger_uid)

@@ -8,7 +8,7 @@ outside of the order: without their rows they would be gaps again.
 
 from __future__ import annotations
 
-from sqlalchemy import delete, or_, select, update
+from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from orchestrator.domain.states import Origin
 from orchestrator.store.database import Database
@@ -16,7 +16,8 @@ from orchestrator.store.schema import attempts, outbox, partitions, runs, trail
 from orchestrator.store.writer import Tx
 
 _BATCH = 1000  # runs a transaction
-_IS_OVER = or_(runs.c.state != "dead", runs.c.released)
+# What a source has stored for a run is removed first, by whoever reads the source.
+_IS_OVER = and_(or_(runs.c.state != "dead", runs.c.released), runs.c.payload.is_(None))
 
 
 class Retention:
@@ -68,38 +69,47 @@ class Retention:
 
     def _prefix(self, uid: str, name: str, before: int, limit: int) -> int:
         def operation(tx: Tx) -> int:
-            base = tx.conn.scalar(
-                select(partitions.c.base_ordinal).where(
+            place = tx.conn.execute(
+                select(partitions.c.base, partitions.c.base_ordinal, partitions.c.ordinal).where(
                     partitions.c.trigger_uid == uid, partitions.c.name == name
                 )
-            )
+            ).one()
             rows = tx.conn.execute(
                 select(
                     runs.c.id,
                     runs.c.ordinal,
+                    runs.c.range_start,
                     runs.c.range_end,
                     runs.c.ended_at,
                     _IS_OVER.label("over"),
                 )
-                .where(runs.c.trigger_uid == uid, runs.c.partition == name, runs.c.ordinal >= base)
+                .where(
+                    runs.c.trigger_uid == uid,
+                    runs.c.partition == name,
+                    runs.c.ordinal >= place.base_ordinal,
+                )
                 .order_by(runs.c.ordinal)
                 .limit(limit)
                 .with_for_update()
             ).all()
             gone: list[str] = []
-            end: str | None = None
-            following = base or 0
+            end: str | None = place.base
+            last = place.base_ordinal
             for row in rows:
                 ended = row.ended_at is not None and row.ended_at < before
-                if row.ordinal != following or not ended or not row.over:
+                if row.range_start != end or not ended or not row.over:
                     break
                 gone.append(row.id)
-                end, following = row.range_end, row.ordinal + 1
+                end, last = row.range_end, row.ordinal
             if gone:
+                following = _next_ordinal(tx.conn, uid, name, last)
                 tx.conn.execute(
                     update(partitions)
                     .where(partitions.c.trigger_uid == uid, partitions.c.name == name)
-                    .values(base=end, base_ordinal=following)
+                    .values(
+                        base=end,
+                        base_ordinal=place.ordinal if following is None else following,
+                    )
                 )
                 _remove(tx, gone)
             return len(gone)
@@ -114,6 +124,15 @@ class Retention:
             tx.conn.execute(delete(outbox).where(outbox.c.done_at < before))
 
         self._db.write(operation, "sweep")
+
+
+def _next_ordinal(conn: Connection, uid: str, name: str, last: int) -> int | None:
+    """The place of the run behind `last`; halves of a run lie closer than whole ones."""
+    return conn.scalar(
+        select(func.min(runs.c.ordinal)).where(
+            runs.c.trigger_uid == uid, runs.c.partition == name, runs.c.ordinal > last
+        )
+    )
 
 
 def _remove(tx: Tx, ids: list[str]) -> None:

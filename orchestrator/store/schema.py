@@ -106,6 +106,20 @@ trigger_versions = Table(
     sqlite_with_rowid=False,
 )
 
+# How an orchestrator gets on with the source of a trigger that has one outside.
+sources = Table(
+    "sources",
+    metadata,
+    Column("trigger_uid", Text, ForeignKey("triggers.uid"), primary_key=True),
+    Column("identity", Text),  # what the source called itself when its partitions were found
+    Column("state", Text, nullable=False),
+    Column("detail", Text, nullable=False, server_default=""),
+    Column("since", BigInteger, nullable=False),
+    Column("owner", Text),  # the orchestrator that reads it
+    Column("restart", Boolean, nullable=False, server_default=text("false")),  # begin anew
+    sqlite_with_rowid=False,
+)
+
 # One row per ordered partition. `planned` is the next event that has no run yet, `done` the first
 # that is not finished, `base` where the kept ledger begins (retention moves it).
 partitions = Table(
@@ -119,6 +133,8 @@ partitions = Table(
     Column("ordinal", BigInteger, nullable=False, server_default="0"),  # of the next run
     Column("base_ordinal", BigInteger, nullable=False, server_default="0"),
     Column("epoch", Integer, nullable=False, server_default="0"),  # counts changes by command
+    Column("stride", BigInteger, nullable=False, server_default="1"),  # between two ordinals
+    Column("generation", Integer, nullable=False, server_default="0"),  # counts jumps by command
     Column("wake_at", BigInteger),  # when to look at the source again; NULL: not by time
     PrimaryKeyConstraint("trigger_uid", "name"),
     # By uid within an instant, so that what is due together lies together in the other indexes.
@@ -155,6 +171,10 @@ runs = Table(
     Column("cancel", Text),  # why it is to end, once somebody asked
     Column("released", Boolean, nullable=False, server_default=text("false")),
     Column("data", Text, nullable=False, server_default="{}"),  # values from the source
+    Column("payload", Text),  # input sources that are the run's own, until they are removed
+    Column("life_us", BigInteger),  # of a long-lived consumer: how long a job of it goes on
+    Column("stall_us", BigInteger),  # how long it may lag without progress
+    Column("kept", Text),  # of a dead run: what its source has said of it, as JSON
     UniqueConstraint("trigger_uid", "key"),
     UniqueConstraint("trigger_uid", "partition", "ordinal", name="uq_runs_ordinal"),
     Index("ix_runs_due", "due_at", "id"),
@@ -169,6 +189,14 @@ runs = Table(
     Index("ix_runs_cancel", "id", **_where("cancel IS NOT NULL AND ended_at IS NULL")),
     Index("ix_runs_dead", "trigger_uid", "partition", "ordinal", **_where("state = 'dead'")),
     Index("ix_runs_dead_due", "due_at", "id", **_where("state = 'dead'")),
+    Index("ix_runs_payload", "trigger_uid", "ended_at", **_where("payload IS NOT NULL")),
+    Index("ix_runs_untended", "trigger_uid", **_where("state = 'dead' AND kept IS NULL")),
+    Index(
+        "ix_runs_life",
+        "trigger_uid",
+        "partition",
+        **_where("life_us IS NOT NULL AND ended_at IS NULL"),
+    ),
 )
 
 attempts = Table(
@@ -203,6 +231,8 @@ attempts = Table(
     Column("counted", Boolean, nullable=False, server_default=text("true")),
     Column("retryable", Boolean, nullable=False, server_default=text("true")),
     Column("settled", Boolean, nullable=False, server_default=text("false")),
+    # Of a long-lived consumer: its last progress is still to be read before the run may move.
+    Column("closing", Boolean, nullable=False, server_default=text("false")),
     PrimaryKeyConstraint("run_id", "number"),
     Index("uq_attempts_job_name", "job_name", unique=True),
     Index(
@@ -263,5 +293,8 @@ in_flight = runs.c.state.in_([literal_column("'submitting'"), literal_column("'r
 wants_cancel = runs.c.cancel.is_not(None) & runs.c.ended_at.is_(None)
 # SQLAlchemy writes `~column` as `= 0` on SQLite, which is not the term of the index.
 is_unsettled = and_(attempts.c.ended_at.is_not(None), text("NOT attempts.settled"))
+is_untended = is_dead & runs.c.kept.is_(None)
+has_payload = runs.c.payload.is_not(None)
+is_life = runs.c.life_us.is_not(None) & runs.c.ended_at.is_(None)
 is_deleted = triggers.c.state == literal_column("'deleted'")
 is_deleting = triggers.c.state == literal_column("'deleting'")

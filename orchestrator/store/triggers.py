@@ -27,6 +27,7 @@ from orchestrator.store.schema import (
     trigger_versions,
     triggers,
 )
+from orchestrator.store.sources import add_source, restart_source
 from orchestrator.store.values import Trigger
 from orchestrator.store.writer import Tx
 
@@ -56,6 +57,7 @@ class NewTrigger:
     job: str
     uid: str
     partitions: Sequence[NewPartition]
+    stream: bool = False  # its partitions are found later, in a source outside
     paused: bool = False
 
 
@@ -68,6 +70,7 @@ class Change:
     template_hash: str
     job: str
     partitions: Sequence[NewPartition] | None = None
+    restart: bool = False  # begin anew in another source
 
 
 class Triggers:
@@ -120,21 +123,23 @@ class Triggers:
                 for t in new
             ],
         )
-        conn.execute(
-            insert(partitions),
-            [
-                {
-                    "trigger_uid": t.uid,
-                    "name": p.name,
-                    "planned": p.planned,
-                    "done": p.planned,
-                    "base": p.planned,
-                    "wake_at": None if t.paused else p.wake_at,
-                }
-                for t in new
-                for p in t.partitions
-            ],
-        )
+        places = [
+            {
+                "trigger_uid": t.uid,
+                "name": p.name,
+                "planned": p.planned,
+                "done": p.planned,
+                "base": p.planned,
+                "wake_at": None if t.paused else p.wake_at,
+            }
+            for t in new
+            for p in t.partitions
+        ]
+        if places:
+            conn.execute(insert(partitions), places)
+        outside = [t.uid for t in new if t.stream]
+        if outside:
+            add_source(tx, outside, now)
         trail.write_many(tx, actor, "register", [(t.name, {"uid": t.uid}) for t in new], now)
         tx.notify(Topic.SCHEDULE)
         return [
@@ -232,6 +237,8 @@ class Triggers:
             )
             for partition in change.partitions or ():
                 self._repoint(tx, changed, partition, now)
+            if change.restart:
+                restart_source(tx, trigger.uid)
             trail.write(tx, actor, "change", trigger.name, {"version": changed.version}, now)
             tx.notify(Topic.SCHEDULE)
             return changed

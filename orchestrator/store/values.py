@@ -70,6 +70,9 @@ class Run:
     cancel: str | None
     released: bool
     data: Mapping[str, Any]
+    payload: str | None  # JSON: input sources that are the run's own
+    life_us: int | None
+    kept: str | None  # JSON: what its source has said of a dead run
 
 
 @dataclass(frozen=True, kw_only=True)

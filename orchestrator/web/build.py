@@ -11,13 +11,24 @@ from orchestrator.web.deps import Deps
 from orchestrator.web.gauges import Gauges
 from orchestrator.web.guard import Guard
 from orchestrator.web.models import PROBLEMS
-from orchestrator.web.routes import backup, dead, health, logs, runs, system, tokens, triggers
+from orchestrator.web.routes import (
+    backup,
+    checkpoints,
+    dead,
+    health,
+    logs,
+    runs,
+    system,
+    tokens,
+    triggers,
+)
 
 _ROUTERS = (
     triggers.router,
     runs.router,
     logs.router,
     dead.router,
+    checkpoints.router,
     system.router,
     backup.router,
     tokens.router,

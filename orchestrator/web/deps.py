@@ -15,11 +15,13 @@ from orchestrator.operations.timing import Timing
 from orchestrator.services.cluster import Cluster
 from orchestrator.services.definitions import Definitions
 from orchestrator.services.loop import Service
+from orchestrator.services.sources import SourceService
 from orchestrator.store.commands import Commands
 from orchestrator.store.database import Database
 from orchestrator.store.intake import Intake
 from orchestrator.store.leases import Leases
 from orchestrator.store.reads import Reads
+from orchestrator.store.sources import Sources
 from orchestrator.store.tokens import Tokens
 from orchestrator.store.triggers import Triggers
 from orchestrator.web.accesslog import AccessLog
@@ -50,6 +52,8 @@ class Deps:
     auditor: Auditor
     cluster: Cluster
     services: Sequence[Service]
+    sources: SourceService
+    source_store: Sources
     callback_key: bytes
     hosts: frozenset[str]
     public_origin: str | None = None

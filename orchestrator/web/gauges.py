@@ -10,8 +10,10 @@ from prometheus_client.registry import Collector
 
 import orchestrator
 from orchestrator.domain.clock import SECOND
+from orchestrator.domain.states import TriggerState
 from orchestrator.services.cluster import ClusterState
 from orchestrator.store.errors import StoreError
+from orchestrator.store.sources import SourceState
 from orchestrator.web.deps import Deps
 
 
@@ -95,6 +97,7 @@ class Gauges(Collector):
             "orch_runs_waiting", "Pending runs by queue.", "queue", deps.reads.queue_counts()
         )
         yield _family("orch_triggers", "Triggers by state.", "state", deps.reads.trigger_counts())
+        yield from self._sources()
         wake_at = deps.intake.next_wake()
         late = 0.0 if wake_at is None else max(0, deps.clock.now() - wake_at) / SECOND
         yield GaugeMetricFamily(
@@ -107,6 +110,24 @@ class Gauges(Collector):
             "Orchestrators that live on this store.",
             value=float(len(deps.leases.alive())),
         )
+
+    def _sources(self) -> Iterator[GaugeMetricFamily]:
+        lag = GaugeMetricFamily(
+            "orch_source_lag_events",
+            "Events of a source that are in no run yet.",
+            labels=["trigger", "partition"],
+        )
+        for trigger, partitions in self._deps.sources.lags().items():
+            for partition, events in partitions.items():
+                lag.add_metric([trigger, partition], float(events))
+        yield lag
+        up = GaugeMetricFamily(
+            "orch_source_up", "Whether a source answers as it should.", labels=["trigger"]
+        )
+        for row in self._deps.source_store.all():
+            if row.trigger_state is not TriggerState.DELETED:
+                up.add_metric([row.trigger], float(row.state is SourceState.OK))
+        yield up
 
 
 def _family(name: str, help_: str, label: str, values: Mapping[str, float]) -> GaugeMetricFamily:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,6 +13,8 @@ from orchestrator.domain.clock import to_rfc3339
 from orchestrator.domain.states import RunState
 from orchestrator.services.definitions import Definition
 from orchestrator.store.reads import Page, PartitionView
+from orchestrator.store.sources import Source
+from orchestrator.store.streams import BROUGHT
 from orchestrator.store.tokens import Token
 from orchestrator.store.values import Attempt, Run, Trigger
 
@@ -39,6 +42,7 @@ def run(row: Run, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "origin": row.origin,
         "version": row.version,
         "partition": row.partition,
+        "range": _range(row),
         "queue": row.queue,
         "created_at": when(row.created_at),
         "due_at": when(row.due_at),
@@ -48,9 +52,21 @@ def run(row: Run, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "tries": row.tries,
         "cancel": row.cancel,
         "discarded": row.released,
-        "values": {**row.data, "firing": {"key": row.key, "time": when(row.due_at)}},
+        "kept": json.loads(row.kept) if row.kept else None,
+        "values": {**_own(row.data), "firing": {"key": row.key, "time": when(row.due_at)}},
         "attempts": [attempt(a) for a in attempts],
     }
+
+
+def _range(row: Run) -> dict[str, str | None] | None:
+    """The half-open range of positions that a run stands for."""
+    if row.range_start is None:
+        return None
+    return {"start": row.range_start, "end": row.range_end}
+
+
+def _own(data: Mapping[str, Any]) -> Mapping[str, Any]:
+    return {key: value for key, value in data.items() if key != BROUGHT}
 
 
 def attempt(row: Attempt) -> dict[str, Any]:
@@ -151,16 +167,35 @@ def policies(definition: Definition) -> dict[str, Any]:
     }
 
 
-def partition(row: PartitionView, *, by_time: bool) -> dict[str, Any]:
-    """A partition's checkpoints. Those of a schedule are due times; null: nothing is to come."""
+def partition(row: PartitionView, *, by_time: bool, lag: int | None = None) -> dict[str, Any]:
+    """A partition's checkpoints. Those of a schedule are due times; null: nothing is to come.
+
+    `lag` is how many events of a source are in no run yet, as far as that is known.
+    """
     show = _due_time if by_time else str
     return {
         "partition": row.name,
         "planned": None if row.planned is None else show(row.planned),
         "done": None if row.done is None else show(row.done),
         "base": None if row.base is None else show(row.base),
-        "runs": row.ordinal,
+        "runs": row.ordinal // row.stride,
+        "lag": lag,
         "next_at": when(row.wake_at),
+    }
+
+
+def source(row: Source, lag: int | None) -> dict[str, Any]:
+    """How the orchestrator gets on with a source."""
+    return {
+        "trigger": row.trigger,
+        "kind": row.kind,
+        "state": row.state,
+        "detail": row.detail or None,
+        "since": when(row.since),
+        "identity": row.identity,
+        "orchestrator": row.owner,
+        "restart_asked": row.restart,
+        "lag": lag,
     }
 
 

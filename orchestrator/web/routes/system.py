@@ -16,6 +16,7 @@ from orchestrator.web import query, views
 from orchestrator.web.body import JsonBody, Strict, openapi_model
 from orchestrator.web.deps import Deps
 from orchestrator.web.routes._common import STRICT, Actor, D, api_router, reply
+from orchestrator.web.routes.checkpoints import source_views
 
 router = api_router("system")
 
@@ -38,6 +39,7 @@ def status(d: D) -> JSONResponse:
             "queues": d.reads.queue_counts(),
             "lag_seconds": lag(d),
             "cluster": cluster_view(d),
+            "sources": source_views(d),
             "services": [
                 {"name": s.name, "running": s.running, "last_error": s.last_error or None}
                 for s in d.services
@@ -73,28 +75,6 @@ def accept_cluster(d: D, actor: Actor, body: JsonBody) -> JSONResponse:
     identity = d.cluster.accept()
     record(d.database, actor, "cluster.accept", "cluster", {"identity": identity})
     return reply(cluster_view(d))
-
-
-@router.get("/checkpoints", dependencies=STRICT)
-def checkpoints(
-    d: D,
-    trigger: str | None = None,
-    limit: Annotated[str | None, Query(description="triggers a page, default 100")] = None,
-    cursor: str | None = None,
-) -> JSONResponse:
-    """Where every partition stands: `planned` has no run yet, all before `done` is finished."""
-    size, after = query.limit(limit), query.cursor(cursor, str)
-    if trigger is not None:
-        rows, following = [d.triggers.get(trigger)], None
-    else:
-        found = d.reads.triggers(limit=size, cursor=after)
-        rows, following = found.items, found.next
-    items = [
-        {"trigger": row.name, **views.partition(p, by_time=views.by_time(d.registry, row.kind))}
-        for row in rows
-        for p in d.reads.partitions(row.uid)
-    ]
-    return reply(views.page(items, following))
 
 
 @router.get("/audit", dependencies=STRICT)

@@ -23,6 +23,7 @@ from orchestrator.web.deps import Deps
 from orchestrator.web.models import TRIGGERS
 from orchestrator.web.problems import invalid
 from orchestrator.web.routes._common import STRICT, Actor, D, api_router, reply
+from orchestrator.web.routes.checkpoints import total
 from orchestrator.web.submitted import plan_batch, read_trigger
 
 router = api_router("triggers")
@@ -217,11 +218,16 @@ def _shown(d: Deps, name: str) -> dict[str, Any]:
     times = views.by_time(d.registry, row.kind)
     last = d.reads.last_runs([row.uid]).get(row.uid)
     wakes = d.reads.next_wakes([row.uid])
+    outside, lag = d.source_store.get(row.uid), d.sources.lag(row.uid)
     return {
         **views.trigger(row, wakes.get(row.uid)),
         "document": views.document(row.name, definition, d.triggers.template(definition.template)),
         "policies": views.policies(definition),
-        "partitions": [views.partition(p, by_time=times) for p in d.reads.partitions(row.uid)],
+        "source": None if outside is None else views.source(outside, total(lag)),
+        "partitions": [
+            views.partition(p, by_time=times, lag=lag.get(p.name))
+            for p in d.reads.partitions(row.uid)
+        ],
         "versions": [
             {
                 "version": version["version"],

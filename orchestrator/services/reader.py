@@ -1,0 +1,345 @@
+"""Reader: one trigger's source, read batch by batch into the ledger.
+
+A turn asks the source what there is, takes it in, and tells the source how far everything is done.
+Whatever fails in between, the next turn begins again from what the store says.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import structlog
+
+from connectors.streams import (
+    END,
+    Batch,
+    Place,
+    SourceChanged,
+    SourceContext,
+    SourceRefused,
+    SourceUnavailable,
+    StreamConnector,
+    StreamSource,
+    Want,
+)
+from orchestrator import metrics
+from orchestrator.domain.clock import Clock, to_rfc3339
+from orchestrator.domain.outcome import LOST
+from orchestrator.domain.states import RunState, TriggerState
+from orchestrator.failpoints import reach
+from orchestrator.services.completer import callbacks_of
+from orchestrator.services.definitions import Definition
+from orchestrator.services.tending import Tending
+from orchestrator.store.errors import StoreError
+from orchestrator.store.leftovers import Leftovers
+from orchestrator.store.lives import Lives
+from orchestrator.store.sources import Source, Sources, SourceState, StreamPartition
+from orchestrator.store.streams import StreamBatch, Streams
+
+_log = structlog.get_logger(__name__)
+
+_DISCOVER = 10.0  # seconds between two looks for new partitions
+_COMMIT = 1.0  # seconds between two commits of `done` at the source
+_WAIT = 0.5  # seconds that a source which waits by itself may do so
+_STATES = {
+    SourceUnavailable: (SourceState.UNAVAILABLE, 0.5, 30.0),
+    SourceRefused: (SourceState.REFUSED, 5.0, 300.0),
+    SourceChanged: (SourceState.CHANGED, 15.0, 60.0),
+    StoreError: (None, 1.0, 5.0),
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Shelf:
+    """Where a reader finds and puts things: the store's side."""
+
+    sources: Sources
+    streams: Streams
+    lives: Lives
+    leftovers: Leftovers
+
+
+class Reader:
+    """Reads one source. One thread at a time calls `turn`; the rest may be called by any."""
+
+    def __init__(
+        self,
+        row: Source,
+        definition: Definition,
+        connector: StreamConnector,
+        context: SourceContext,
+        shelf: Shelf,
+        clock: Clock,
+    ) -> None:
+        self.row = row
+        self.definition = definition
+        self._shelf = shelf
+        self._clock = clock
+        self._context = context
+        self._source: StreamSource = connector.open(definition.settings, context)
+        self._tending = Tending(self._source, shelf.streams, shelf.lives, shelf.leftovers, clock)
+        self._dirty = True
+        self._places: list[StreamPartition] = []
+        self._discover_at = 0.0
+        self._commit_at = 0.0
+        self._committed: dict[str, str] = {}
+        self._until: dict[str, str] | None = None  # None: not looked yet
+        self._errors = 0
+
+    # -- for any thread ---------------------------------------------------------------------
+
+    def fits(self, row: Source) -> bool:
+        """Whether this reader can go on for a trigger as it is now."""
+        return row.definition == self.row.definition and row.kind == self.row.kind
+
+    def tell(self, row: Source) -> None:
+        """The trigger was paused, resumed, asked to begin anew: go on from what the store says."""
+        self.row = row
+        self._dirty = True
+
+    def stop(self) -> None:
+        """Cut short what a turn waits for."""
+        self._context.stop.set()
+
+    def stir(self) -> None:
+        """Runs have changed: look at the store again."""
+        self._dirty = True
+
+    @property
+    def lag(self) -> Mapping[str, int]:
+        """Events that are in no run yet, by partition."""
+        return self._source.lag()
+
+    def lost(self, partition: str, start: str) -> str | None:
+        """Why a range cannot be read any more, if that is known."""
+        if not self._source.gone(partition, start):
+            return None
+        oldest = self._source.starts().get(partition)
+        return f"{LOST}: {partition} has nothing at {start} any more" + (
+            f", its oldest is {oldest}" if oldest is not None else ""
+        )
+
+    def close(self) -> None:
+        """Let go of the source. A turn under way comes to its end first or fails."""
+        self.stop()
+        try:
+            self._source.close()
+        except Exception:  # noqa: BLE001 - a plugin's code may raise anything
+            _log.exception("source cannot be closed", trigger=self.row.trigger)
+
+    # -- a turn -----------------------------------------------------------------------------
+
+    def turn(self) -> float:
+        """Do what there is to do; returns after how many seconds there may be more."""
+        try:
+            pause = self._turn()
+        except (SourceUnavailable, SourceRefused, SourceChanged, StoreError) as error:
+            return self._failed(error)
+        except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
+            _log.exception("source failed", trigger=self.row.trigger)
+            self._tell(SourceState.BROKEN, f"{type(error).__name__}: {error}")
+            return self._wait(5.0, 300.0)
+        self._errors = 0
+        self._tell(SourceState.OK)
+        return pause
+
+    def _failed(self, error: Exception) -> float:
+        if self._context.stop.is_set():
+            return 0.0
+        kind = next(kind for kind in _STATES if isinstance(error, kind))
+        state, first, most = _STATES[kind]
+        self._discover_at = 0.0
+        self._dirty = True
+        if state is not None:
+            self._tell(state, str(error))
+        return self._wait(first, most)
+
+    def _wait(self, first: float, most: float) -> float:
+        wait = min(most, first * 2**self._errors)
+        self._errors = min(self._errors + 1, 20)
+        return wait
+
+    def _tell(self, state: SourceState, detail: str = "") -> None:
+        if (self.row.state, self.row.detail) == (state, detail):
+            return
+        try:
+            news = self._shelf.sources.tell(self.row.trigger_uid, state, detail)
+        except StoreError:
+            return  # it will be told by the next turn
+        self.row = _with_state(self.row, state, detail)
+        if news:
+            level = _log.info if state is SourceState.OK else _log.warning
+            level("source", trigger=self.row.trigger, state=state.value, detail=detail)
+
+    def _turn(self) -> float:
+        row, ticks = self.row, self._clock.monotonic()
+        if row.trigger_state is TriggerState.ACTIVE and (ticks >= self._discover_at or row.restart):
+            self._discover()
+            self._discover_at = ticks + _DISCOVER
+        news, self._dirty = self._dirty, False
+        if news:
+            self._places = self._shelf.sources.partitions(row.trigger_uid)
+        self._let_go()
+        again = self._source.interval
+        if row.trigger_state is TriggerState.ACTIVE and self._read():
+            self._dirty = True
+            again = 0.0
+        else:
+            again = min(again or _WAIT, _DISCOVER)
+        self._commit()
+        return min(again, self._tending.tend(self.row, self.definition, news=news))
+
+    def _discover(self) -> None:
+        row = self.row
+        known = {} if row.restart else {p.name: _place(p) for p in self._fresh()}
+        found = self._source.discover(known)
+        if row.restart:
+            self._shelf.sources.restart(row.trigger_uid, found.identity, found.partitions)
+        elif row.identity is not None and row.identity != found.identity:
+            raise SourceChanged(
+                f"the source that was registered is gone and another has its name (it was "
+                f"{row.identity}, now it is {found.identity}): positions mean nothing there. "
+                f"Pause the trigger and say `orch checkpoints restart {row.trigger}`"
+            )
+        else:
+            new = {n: at for n, at in found.partitions.items() if n not in known}
+            if row.identity is not None and not new:
+                return
+            self._shelf.sources.found(row.trigger_uid, found.identity, new)
+        self.row = self._shelf.sources.get(row.trigger_uid) or row
+        self._dirty = True
+
+    def _fresh(self) -> Sequence[StreamPartition]:
+        return self._shelf.sources.partitions(self.row.trigger_uid)
+
+    def _let_go(self) -> None:
+        """Let runs in line become ready where what held them up has gone by a command."""
+        how = self.definition.how
+        room = how.room or 1
+        held = [
+            p.name
+            for p in self._places
+            if p.in_line and not (how.blocks and p.blocked) and p.open_runs - p.in_line < room
+        ]
+        if held and self._shelf.streams.promote(self.row.trigger_uid, held, how):
+            self._dirty = True
+
+    def _read(self) -> bool:
+        """Ask the source for batches and take them in. Returns whether there may be more."""
+        if self._until is None or self._until:
+            self._absorb()
+        places = {p.name: p for p in self._places if p.planned is not None}
+        wants = [self._want(place) for place in places.values()]
+        batches = self._source.poll(wants, 0.0 if self._source.interval else _WAIT)
+        if not batches:
+            return False
+        planned: dict[StreamPartition, list[StreamBatch]] = defaultdict(list)
+        rooms = {want.partition: want for want in wants}
+        for batch in batches:
+            want = rooms.get(batch.partition)
+            mine = planned[places[batch.partition]] if want is not None else None
+            expected = None
+            if want is not None:
+                expected = mine[-1].end if mine else want.position
+            if want is None or mine is None or batch.start != expected:
+                raise ValueError(
+                    f"the connector gave a batch of {batch.partition} that begins at "
+                    f"{batch.start}, where {expected} was asked for"
+                )
+            mine.append(self._batch(batch))
+        reach("stream.polled")
+        taken = self._shelf.streams.take_in(self.row, planned, self.definition.how)
+        reach("stream.taken")
+        metrics.firings.inc(sum(len(b) for p, b in planned.items() if p.name in taken))
+        return True
+
+    def _want(self, place: StreamPartition) -> Want:
+        how = self.definition.how
+        room = 2 * (how.room or 1) - place.open_runs
+        if how.blocks and place.blocked:
+            room = 0
+        return Want(
+            partition=place.name,
+            position=place.planned or END,
+            room=max(0, room),
+            idle=place.open_runs == 0 and not (how.blocks and place.blocked),
+            until=(self._until or {}).get(place.name),
+        )
+
+    def _batch(self, batch: Batch) -> StreamBatch:
+        common: dict[str, Any] = {
+            "start": batch.start,
+            "end": batch.end,
+            "values": batch.values,
+            "inputs": batch.inputs,
+        }
+        if batch.life is not None:
+            return StreamBatch(
+                **common, life_us=batch.life.duration, stall_us=batch.life.stall_after
+            )
+        if batch.outcome == "run":
+            return StreamBatch(**common)
+        if batch.outcome == "skipped":
+            return StreamBatch(**common, state=RunState.SKIPPED, reason=batch.reason or "filtered")
+        reason = f"{LOST}: {batch.reason}"
+        goes_on = self.definition.settings.get("on_lost") == "continue"
+        _log.error(
+            "lost range",
+            trigger=self.row.trigger,
+            partition=batch.partition,
+            start=batch.start,
+            end=batch.end,
+            reason=batch.reason,
+        )
+        return StreamBatch(
+            **common,
+            state=RunState.DEAD,
+            reason=reason,
+            released=goes_on,
+            callbacks=callbacks_of(
+                self.definition,
+                "on_failure",
+                {
+                    "trigger": self.row.trigger,
+                    "state": RunState.DEAD,
+                    "reason": reason,
+                    "attempts": 0,
+                    "ended_at": to_rfc3339(self._clock.now()),
+                    "values": batch.values,
+                },
+            ),
+        )
+
+    def _absorb(self) -> None:
+        """After a restore: runs that were found on the cluster take their places first."""
+        until: dict[str, str] = {}
+        for name in self._shelf.streams.has_loose(self.row.trigger_uid):
+            further = self._shelf.streams.absorb(self.row.trigger_uid, name)
+            if further is not None:
+                until[name] = further
+        if until or self._until:
+            self._places = list(self._fresh())
+        self._until = until
+
+    def _commit(self) -> None:
+        """Tell the source how far everything is done, now and then."""
+        ticks = self._clock.monotonic()
+        if ticks < self._commit_at:
+            return
+        done = {p.name: p.done for p in self._places if p.done is not None}
+        news = {name: at for name, at in done.items() if self._committed.get(name) != at}
+        if news:
+            self._source.commit(news)
+            self._committed |= news
+            self._commit_at = ticks + _COMMIT
+
+
+def _place(partition: StreamPartition) -> Place:
+    return Place(planned=partition.planned or END, done=partition.done or END)
+
+
+def _with_state(row: Source, state: SourceState, detail: str) -> Source:
+    return replace(row, state=state, detail=detail)
