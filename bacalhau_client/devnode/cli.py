@@ -6,7 +6,7 @@ import argparse
 import signal
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
 
@@ -29,6 +29,8 @@ def serve(config: DevNodeConfig) -> int:
     try:
         node.start()
         sys.stdout.write(f"dev node listens on {node.url}, data in {config.data_dir}\n")
+        for image, command in config.images.items():
+            sys.stdout.write(f"image {image} is the command: {command}\n")
         sys.stdout.flush()
         asked.wait()
     except ConfigError as error:
@@ -45,11 +47,14 @@ def serve(config: DevNodeConfig) -> int:
     return 0
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """Parses the command line and serves; 2 for usage that makes no sense."""
+def main(argv: Sequence[str] | None = None, *, images: Mapping[str, str] | None = None) -> int:
+    """Parses the command line and serves; 2 for usage that makes no sense.
+
+    `images` are commands that stand for images unless an option names another one.
+    """
     options = parser().parse_args(argv)
     try:
-        config = _config(options)
+        config = _config(options, images or {})
     except ConfigError as error:
         sys.stderr.write(f"dev-node: {error}\n")
         return 2
@@ -104,7 +109,7 @@ def parser() -> argparse.ArgumentParser:
     return result
 
 
-def _config(options: argparse.Namespace) -> DevNodeConfig:
+def _config(options: argparse.Namespace, images: Mapping[str, str]) -> DevNodeConfig:
     host, separator, port = str(options.listen).rpartition(":")
     if not separator or not port.isdigit() or int(port) > 65535:
         raise ConfigError(f"--listen {options.listen!r}: write HOST:PORT, such as 127.0.0.1:1234")
@@ -113,7 +118,7 @@ def _config(options: argparse.Namespace) -> DevNodeConfig:
         data_dir=options.data_dir,
         host=host.strip("[]") or "127.0.0.1",
         port=int(port),
-        images=dict(parse_image(text) for text in options.image),
+        images={**images, **dict(parse_image(text) for text in options.image)},
         nodes=nodes or (ComputeNode(),),
         capacity=options.capacity,
         env_allow=tuple(options.allow_env),

@@ -212,6 +212,7 @@ def open_consumer(
         "auto_offset_reset": "none",
         "enable_auto_commit": False,
         "allow_auto_create_topics": False,
+        "bootstrap_timeout_ms": 10_000,
         "metrics_enabled": False,
     }
     try:

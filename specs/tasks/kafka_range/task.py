@@ -205,6 +205,7 @@ def open_consumer(
         "enable_auto_commit": False,
         "allow_auto_create_topics": False,
         "max_partition_fetch_bytes": FETCH_BYTES,
+        "bootstrap_timeout_ms": 10_000,
         "metrics_enabled": False,
     }
     try:
