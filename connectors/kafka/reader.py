@@ -22,6 +22,9 @@ FETCH_BYTES = 8 * 2**20
 """What a broker may put into one answer. One record larger than that still comes, alone."""
 PARTITION_BYTES = 2**20
 """What one partition may put into one answer."""
+FETCH_WAIT_MS = 100
+"""How long a broker may wait for the first record. Meanwhile it is asked for nothing else: a
+partition that joins those that are read waits so long."""
 QUEUE_BYTES = 16 * 2**20
 """What a client may read ahead, beyond one answer of each broker."""
 

@@ -11,6 +11,7 @@ from connectors.kafka.cluster import TIMEOUT, TopicPartition
 from connectors.kafka.connection import Connection, librdkafka_options
 from connectors.kafka.reader import (
     FETCH_BYTES,
+    FETCH_WAIT_MS,
     PARTITION_BYTES,
     QUEUE_BYTES,
     Chunk,
@@ -134,8 +135,7 @@ class ConfluentReader(Reader):
                 messages += consumer.consume(max_records - 1, 0)
         if not messages:
             return ()
-        errors: list[Any] = list(map(_error, messages))
-        if errors.count(None) == len(errors):
+        if not any(map(_error, messages)):
             return self._chunks(messages)
         chunks: list[Chunk] = []
         for failed, run in itertools.groupby(messages, _failed):
@@ -192,7 +192,10 @@ class ConfluentReader(Reader):
         if words is not None:
             self._failure = SourceRefused(f"{self._connection} {words}: {error.str()}")
         elif error.code() == _Error._ALL_BROKERS_DOWN or error.fatal():
-            self._failure = SourceUnavailable(f"{self._connection} does not answer: {error.str()}")
+            # After a refusal all brokers are down, too: the refusal says more.
+            self._failure = self._failure or SourceUnavailable(
+                f"{self._connection} does not answer: {error.str()}"
+            )
         else:
             _log.info("kafka: %s (tried again by the client)", error.str())
 
@@ -217,6 +220,7 @@ class ConfluentReader(Reader):
                     "enable.partition.eof": True,
                     "allow.auto.create.topics": False,
                     "check.crcs": True,
+                    "fetch.wait.max.ms": FETCH_WAIT_MS,
                     "fetch.max.bytes": FETCH_BYTES,
                     "message.max.bytes": FETCH_BYTES,
                     "fetch.message.max.bytes": PARTITION_BYTES,
@@ -226,6 +230,7 @@ class ConfluentReader(Reader):
                     "fetch.queue.backoff.ms": 10,
                     "socket.connection.setup.timeout.ms": round(TIMEOUT * 1000),
                     "error_cb": self._note,
+                    "log_level": 2,  # what concerns us comes through the callback
                 },
                 logger=_log,
             )

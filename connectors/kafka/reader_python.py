@@ -12,6 +12,7 @@ from connectors.kafka.cluster import TIMEOUT, TopicPartition
 from connectors.kafka.connection import Connection, kafka_python_options
 from connectors.kafka.reader import (
     FETCH_BYTES,
+    FETCH_WAIT_MS,
     PARTITION_BYTES,
     Chunk,
     Headers,
@@ -146,6 +147,7 @@ class PythonReader(Reader):
                     auto_offset_reset="none",
                     enable_auto_commit=False,
                     allow_auto_create_topics=False,
+                    fetch_max_wait_ms=FETCH_WAIT_MS,
                     fetch_max_bytes=FETCH_BYTES,
                     max_partition_fetch_bytes=PARTITION_BYTES,
                     bootstrap_timeout_ms=round(TIMEOUT * 1000),
