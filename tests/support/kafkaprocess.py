@@ -168,7 +168,10 @@ def _serves(address: str) -> bool:
     """Whether a broker answers there and counts itself among those that serve."""
     from kafka.errors import KafkaError
 
+    host, _, port = address.rpartition(":")
     try:
+        # kafka-python leaves a socket open for each connection that is refused.
+        socket.create_connection((host, int(port)), timeout=1).close()
         admin = admin_client(bootstrap_servers=address, bootstrap_timeout_ms=1000)
     except (KafkaError, OSError):
         return False
