@@ -45,10 +45,12 @@ class Fields:
         return value if value.isascii() else clean(value)
 
     def needed(self, key: str) -> str:
-        """A string that must be there and not be empty."""
+        """A word that must be there: an id, a state. None has control characters."""
         value = self.text(key)
         if not value:
             raise ShapeError(f"{self.where}.{key}: missing")
+        if not value.isprintable():
+            raise ShapeError(f"{self.where}.{key}: control characters")
         return value
 
     def integer(self, key: str) -> int:

@@ -124,7 +124,8 @@ class Canceller(Service):
         except BacalhauError:
             # Nobody can say that the node is there: wait as if it were not.
             return (flight.running_at or 0) and (flight.running_at or 0) + flight.execution_us
-        return max(lost) + flight.execution_us if lost else 0
+        # By the node's clock it may have begun at any time, but not after now.
+        return min(max(lost), self._clock.now()) + flight.execution_us if lost else 0
 
 
 def _overdue(flight: Flight) -> str:

@@ -202,7 +202,7 @@ class Watcher(Service):
         if outcome.verdict is Verdict.STOPPED:
             return self._judge_stopped(watch, outcome)
         self._learn(flight, (info.job.modify_time - info.job.create_time) // _NS_PER_US)
-        return self._end(flight, _ending(flight, outcome))
+        return self._end(flight, _ending(flight, outcome, self._clock.now()))
 
     def _judge_stopped(self, watch: Watch, outcome: Outcome) -> bool:
         """By us, or by somebody else? The canceller writes it down before it asks the cluster."""
@@ -212,7 +212,7 @@ class Watcher(Service):
         with self._state:
             watch.flight = flight
         if flight.stop_reason is None:
-            return self._end(flight, _ending(flight, outcome))
+            return self._end(flight, _ending(flight, outcome, self._clock.now()))
         if flight.stopped_at is None or self._clock.now() < flight.hold_until:
             return True
         return self._end(flight, _stopped(flight, outcome))
@@ -297,7 +297,7 @@ def _stopped(flight: Flight, outcome: Outcome) -> Ending:
     )
 
 
-def _ending(flight: Flight, outcome: Outcome) -> Ending:
+def _ending(flight: Flight, outcome: Outcome, now: int) -> Ending:
     if outcome.verdict is Verdict.SUCCEEDED:
         state, reason = AttemptState.SUCCEEDED, ""
     elif outcome.verdict is Verdict.STOPPED:
@@ -306,8 +306,9 @@ def _ending(flight: Flight, outcome: Outcome) -> Ending:
         state, reason = AttemptState.FAILED, outcome.reason
     hold = 0
     if outcome.node_lost and outcome.execution_started:
-        # The task may go on where nobody sees it, until its own timeout ends it.
-        hold = outcome.execution_started + flight.execution_us
+        # The task may go on where nobody sees it, until its own timeout ends it. By the node's
+        # clock it may have begun at any time, but not after now.
+        hold = min(outcome.execution_started, now) + flight.execution_us
     return Ending(
         state=state,
         reason=reason,

@@ -106,6 +106,17 @@ def test_a_flight_to_its_end(ledger: Ledger) -> None:
     assert attempt.stdout == "a\N{REPLACEMENT CHARACTER}b"
 
 
+def test_what_a_node_says_is_written_whatever_it_is(ledger: Ledger) -> None:
+    """An ending that a database refuses would never be written, and its run never end."""
+    [run] = ledger.fire(ledger.trigger())
+    flight = ledger.accept(ledger.claim()[0])
+    assert ledger.flights.seen_running(flight, "n\0").result()
+    flight = ledger.flight(flight)
+    assert ledger.end(flight, exit_code=2**40, node_id="\0", reason="\0", stderr="\0")
+    [attempt] = ledger.attempts(run)
+    assert (attempt.exit_code, attempt.node_id) == (2**31 - 1, "\N{REPLACEMENT CHARACTER}")
+
+
 def test_an_old_fence_changes_nothing(open_ledger: Callable[..., Ledger]) -> None:
     """An orchestrator that was taken for dead finds that nothing of its own is left."""
     old, new = open_ledger("old"), open_ledger("new")

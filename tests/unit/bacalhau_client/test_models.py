@@ -72,6 +72,7 @@ def test_unknown_fields_and_states_are_tolerated(read: Callable[[object], bc.Job
         ({"Job": JOB | {"Version": "1"}}, r"Version: expected an integer, got a string"),
         ({"Job": JOB | {"Version": True}}, r"Version: expected an integer, got a boolean"),
         ({"Job": JOB | {"Version": 1.5}}, r"Version: expected an integer, got a number"),
+        ({"Job": JOB | {"ID": "j\0"}}, r"Job\.ID: control characters"),
         ({"Job": JOB | {"Labels": {"a": 1}}}, r"Labels\.a: expected a string"),
         ({"Job": JOB | {"Labels": []}}, r"Labels: expected an object"),
         ({"Job": JOB | {"Tasks": {}}}, r"Tasks: expected a list, got an object"),

@@ -89,6 +89,27 @@ def test_a_cluster_that_does_not_listen(
     assert job.state == "Stopped"
 
 
+def test_a_cluster_that_is_away_is_asked_for_one(desk: Desk, canceller: Canceller) -> None:
+    """The others are not waited for one by one; all are stopped when it is back."""
+    jobs = [desk.accepted()[1] for _ in range(5)]
+    desk.clock.advance(MINUTE)
+    desk.remote.script["stop"].append(Unreachable("gone"))
+    canceller.run_once()
+    assert desk.remote.of("stop") == ["stop"]
+    desk.clock.advance(MINUTE)
+    canceller.run_once()
+    assert {job.state for job in jobs} == {"Stopped"}
+
+
+def test_what_is_about_one_job_holds_up_no_other(desk: Desk, canceller: Canceller) -> None:
+    """A job that the cluster cannot stop is tried again beside the others."""
+    jobs = [desk.accepted()[1] for _ in range(3)]
+    desk.clock.advance(MINUTE)
+    desk.remote.script["stop"].append(answered(ServerFault, 500))
+    canceller.run_once()
+    assert sorted(job.state for job in jobs) == ["Running", "Stopped", "Stopped"]
+
+
 class TestCutOff:
     """Nodes that are not there."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from types import SimpleNamespace
 from typing import Any
 
@@ -10,11 +11,14 @@ import pytest
 
 from bacalhau_client import Ambiguous, BacalhauError, Forbidden, Throttled, Unreachable
 from orchestrator.domain.clock import HOUR, SECOND
+from orchestrator.domain.signals import Signal, Topic
 from orchestrator.domain.states import AttemptState, RunState
 from orchestrator.services.cluster import ClusterState
 from orchestrator.services.dispatcher import Dispatcher
 from orchestrator.services.renderer import Unrenderable
-from orchestrator.store.values import Run
+from orchestrator.store.errors import Unavailable
+from orchestrator.store.leases import Leases
+from orchestrator.store.values import Flight, Run
 from tests.support.desk import Desk
 from tests.support.scripted import answered
 from tests.support.waiting import until
@@ -113,6 +117,73 @@ def test_one_probe_while_the_cluster_is_away(desk: Desk, make: Make, error: Baca
     desk.clock.advance(40 * SECOND)
     until(lambda: (go(dispatcher), len(desk.remote.jobs) == 20)[1], "all are sent")
     assert all(run.attempts == 1 for run in desk.ledger.runs())
+
+
+def test_one_in_doubt_is_the_probe(desk: Desk, make: Make) -> None:
+    """After a restart in the middle of trouble not all that are in doubt are tried at once."""
+    flights = desk.flights(8)
+    desk.remote.script["get"].extend([Ambiguous("timeout")] * 8)
+    dispatcher = make()
+    go(dispatcher, 1)
+    assert len(desk.remote.of("get")) == 8
+    desk.remote.script["get"].extend([Ambiguous("timeout")] * 3)
+    for n in range(1, 4):
+        desk.clock.advance(40 * SECOND)
+        go(dispatcher, 3)
+        assert len(desk.remote.of("get")) == 8 + n
+    desk.clock.advance(40 * SECOND)
+    until(lambda: (go(dispatcher), len(desk.remote.of("put")) == 8)[1], "all are sent")
+    assert {call for kind, call in desk.remote.calls if kind == "get"} == {
+        flight.job_name for flight in flights
+    }
+
+
+def test_an_acceptance_whose_commit_was_not_heard_of(desk: Desk, make: Make) -> None:
+    """The store has it, the answer got lost: whoever watches is told to read it there."""
+    [run] = fire(desk, 1)
+    heard = Signal()
+    desk.signals.listen(heard, [Topic.ADOPTED])
+    real = desk.ledger.flights.accepted
+
+    def unheard(flight: Flight, job_id: str) -> Future[bool]:
+        assert real(flight, job_id).result()
+        desk.ledger.flights.news()
+        broken: Future[bool] = Future()
+        broken.set_exception(Unavailable("the connection is gone"))
+        desk.ledger.flights.accepted = real  # type: ignore[method-assign]
+        return broken
+
+    desk.ledger.flights.accepted = unheard  # type: ignore[method-assign]
+    dispatcher = make()
+    go(dispatcher, 2)
+    desk.clock.advance(SECOND)
+    go(dispatcher, 2)
+    until(lambda: not dispatcher._sending, "nothing is being sent")
+    assert desk.remote.of("put") == ["put"]
+    assert desk.ledger.run(run).state is RunState.RUNNING
+    assert heard.seen() == 1
+
+
+def test_taken_over_and_given_back(desk: Desk, make: Make) -> None:
+    """What another orchestrator took while it was in doubt here, and left to us again, is sent."""
+    [run] = fire(desk, 1)
+    desk.remote.script["put"].append(Ambiguous("timeout"))
+    dispatcher = make()
+    go(dispatcher, 1)
+    for owner in ("other", "me"):
+        leases = Leases(desk.ledger.db, owner)
+        leases.renew(30 * SECOND if owner == "me" else -1)
+        assert leases.adopt_orphans() == 1
+    desk.signals.listen(dispatcher._adopted, [Topic.ADOPTED])
+
+    def look() -> bool:
+        desk.clock.advance(10 * SECOND)
+        go(dispatcher)
+        return desk.ledger.run(run).state is RunState.RUNNING
+
+    until(look, "it is accepted")
+    assert desk.ledger.run(run).attempts == 1
+    assert desk.remote.of("put") == ["put", "put"]
 
 
 def test_blocked(desk: Desk, make: Make) -> None:

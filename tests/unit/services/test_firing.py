@@ -15,8 +15,7 @@ from orchestrator.services.clockwatch import ClockWatch, Steps
 from orchestrator.services.definitions import Definitions
 from orchestrator.services.firing import FiringService, wake_offset
 from orchestrator.store.values import Run, Trigger
-from tests.support.clocks import START
-from tests.support.clocks import FakeClock
+from tests.support.clocks import START, FakeClock
 from tests.support.desk import Desk
 from tests.support.ledger import define
 

@@ -201,6 +201,15 @@ def test_a_lost_node_holds_the_next_attempt(desk: Desk, watcher: Watcher) -> Non
     assert attempt.hold_until == began + flight.execution_us
 
 
+def test_a_node_whose_clock_is_ahead_holds_nobody_longer(desk: Desk, watcher: Watcher) -> None:
+    """A task that began next year by its node's clock has begun by now."""
+    flight, job = desk.accepted()
+    job.state = "Failed"
+    job.execution(10, message="node has disappeared", began=desk.clock.now() + 9000 * HOUR)
+    look(desk, watcher)
+    assert attempt_of(desk, flight).hold_until <= desk.clock.now() + flight.execution_us
+
+
 def test_one_lost_job_is_a_failed_attempt(desk: Desk, watcher: Watcher) -> None:
     """Others are still known: the job is gone after five seconds, and the run goes on."""
     desk.accepted()
