@@ -29,6 +29,8 @@ from connectors.storage.objects import (
 
 MULTIPART_ABOVE = 32 * 1024 * 1024
 PART = 16 * 1024 * 1024
+PAGE = 1000
+"""Names asked for at a time."""
 _SECRETS = ("access_key_id", "secret_access_key", "session_token")
 _CONTENT_TYPE = "application/octet-stream"
 _GONE = ("NoSuchKey", "NoSuchUpload")
@@ -147,7 +149,9 @@ class S3Store(ObjectStore):
         start = self._prefix + (f"{prefix}/" if prefix else "")
         with self._translated(operation):
             paginator = self._client().get_paginator(operation)
-            yield from paginator.paginate(Bucket=self._address.bucket, Prefix=start)
+            yield from paginator.paginate(
+                Bucket=self._address.bucket, Prefix=start, PaginationConfig={"PageSize": PAGE}
+            )
 
     def _call(self, operation: str, **parameters: Any) -> Any:
         with self._translated(operation):
