@@ -1,8 +1,9 @@
 """Consumes a Kafka partition for a while, commits how far it is, and leaves in time.
 
-Begins at KAFKA_START, whatever the group has committed: orch keeps the truth. Commits go to
+It begins at KAFKA_START, whatever the group has committed: orch keeps the truth. Commits go to
 KAFKA_GROUP with the metadata `<ORCH_RUN_ID>/<ORCH_ATTEMPT>`, by which orch knows whose they are,
-and each says that everything before it is done. At the end it writes one line of JSON:
+and each says that everything before it is done. Shortly before ORCH_DEADLINE it commits for the
+last time, writes one line of JSON, and leaves:
 
     {"topic": "logs", "partition": 0, "start": 100, "end": 200,
      "count": 98, "first": 100, "last": 199, "bytes": 19600, "left": "time"}
@@ -13,7 +14,6 @@ Environment, beside what every task of orch gets (ORCH_RUN_ID, ORCH_ATTEMPT, ORC
 
     KAFKA_BROKERS              host:port, several with commas between
     KAFKA_TOPIC, KAFKA_PARTITION, KAFKA_START, KAFKA_GROUP
-    KAFKA_LIFE                 leaves after so many seconds, and before ORCH_DEADLINE
     KAFKA_IDLE_EXIT            leaves after so many seconds without a record; 0: stays
     KAFKA_ISOLATION            read_committed (default) or read_uncommitted
     KAFKA_SASL_MECHANISM, KAFKA_SASL_USER, KAFKA_SASL_PASSWORD
@@ -53,8 +53,8 @@ COMMIT_EVERY = 1.0
 """Seconds between commits."""
 COMMIT_RECORDS = 10_000
 """So many records are committed before that."""
-COMMIT_TIMEOUT_MS = 5_000
-MARGIN = 7.0
+COMMIT_TIMEOUT_MS = 3_000
+MARGIN = 4.0
 """Seconds before ORCH_DEADLINE at which the last commit begins: it needs its own timeout."""
 
 
@@ -120,7 +120,7 @@ def main(
 ) -> int:
     """Live one life; returns the exit code. `asked` says whether to leave at once."""
     try:
-        life = read_life(environment, now())
+        life = read_life(environment)
         tally = Tally(end=life.start)
         with closing(open_consumer(environment, connect)) as consumer:
             left = follow(consumer, life, tally, asked, now)
@@ -223,11 +223,11 @@ def open_consumer(
         raise Failed(USAGE, f"KAFKA_…: {error}") from error
 
 
-def read_life(environment: Mapping[str, str], began: float) -> Life:
+def read_life(environment: Mapping[str, str]) -> Life:
     """What the environment tells. Raises Failed."""
     deadline = required(environment, "ORCH_DEADLINE")
     try:
-        latest = datetime.fromisoformat(deadline).timestamp() - MARGIN
+        leave_at = datetime.fromisoformat(deadline).timestamp() - MARGIN
     except ValueError as error:
         raise Failed(USAGE, f"ORCH_DEADLINE: {deadline!r} is no time in RFC 3339") from error
     return Life(
@@ -235,7 +235,7 @@ def read_life(environment: Mapping[str, str], began: float) -> Life:
         partition=whole(environment, "KAFKA_PARTITION"),
         start=whole(environment, "KAFKA_START"),
         who=f"{required(environment, 'ORCH_RUN_ID')}/{required(environment, 'ORCH_ATTEMPT')}",
-        leave_at=min(latest, began + whole(environment, "KAFKA_LIFE")),
+        leave_at=leave_at,
         idle_exit=whole(environment, "KAFKA_IDLE_EXIT", default="0"),
     )
 

@@ -20,14 +20,13 @@ def environment(kafka: Kafka) -> Callable[..., dict[str, str]]:
     """Makes the variables of a task that reads partition 0 of a topic."""
 
     def make(topic: str, start: int, end: int | None = None, **more: str) -> dict[str, str]:
-        deadline = datetime.now(UTC) + timedelta(seconds=60)
+        deadline = datetime.now(UTC) + timedelta(seconds=40)
         variables = {
             "KAFKA_BROKERS": kafka.bootstrap,
             "KAFKA_TOPIC": topic,
             "KAFKA_PARTITION": "0",
             "KAFKA_START": str(start),
             "KAFKA_GROUP": f"group-of-{topic}",
-            "KAFKA_LIFE": "30",
             "ORCH_TRIGGER": "logs",
             "ORCH_RUN_ID": "r1",
             "ORCH_ATTEMPT": "1",

@@ -20,7 +20,7 @@ from orchestrator.cli.devnode import task_commands
 from tests.support.kafka import Kafka
 from tests.support.waiting import until
 
-PATHS = ("topic", "partition", "start", "end", "brokers", "group", "isolation", "life", "idle_exit")
+PATHS = ("topic", "partition", "start", "end", "brokers", "group", "isolation", "idle_exit")
 KNOWN = specs.BASE_PATHS.extended(outside=tuple(f"kafka.{name}" for name in PATHS))
 RECORDS = b"".join(b'{"offset":%d,"timestamp":0,"value":"x"}\n' % n for n in range(100, 150))
 
@@ -82,7 +82,6 @@ def values(kafka: Kafka, topic: str) -> dict[str, Any]:
         "brokers": kafka.bootstrap,
         "group": f"orch.i.{topic}.u",
         "isolation": "read_committed",
-        "life": 30,
         "idle_exit": 1,
     }
 

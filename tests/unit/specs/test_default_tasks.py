@@ -13,7 +13,7 @@ import wasmtime
 import specs
 
 SETTINGS = {"kafka": ("topic", "mode"), "cron": ("every", "mode")}
-PATHS = ("topic", "partition", "start", "end", "brokers", "group", "isolation", "life", "idle_exit")
+PATHS = ("topic", "partition", "start", "end", "brokers", "group", "isolation", "idle_exit")
 KNOWN = specs.BASE_PATHS.extended(outside=tuple(f"kafka.{name}" for name in PATHS))
 VALUES: dict[str, Any] = {
     "trigger": {"name": "logs"},
@@ -25,7 +25,6 @@ VALUES: dict[str, Any] = {
         "brokers": "a:9092,b:9092",
         "group": "orch.i.logs.u",
         "isolation": "read_committed",
-        "life": 900,
         "idle_exit": 0,
     },
 }
@@ -65,10 +64,10 @@ def test_range_is_what_kafka_does_by_itself(settings: dict[str, Any]):
 
 
 def test_follow():
-    """A life gets its group, how long it lives, and no end."""
+    """A life gets its group, when to leave if nothing comes, and no end."""
     task = job_of(mode="follow")
     assert task["Engine"]["Params"]["Image"] == "orch/kafka-follow:1"
-    assert task["Env"].keys() >= {"KAFKA_GROUP", "KAFKA_LIFE", "KAFKA_IDLE_EXIT"}
+    assert task["Env"].keys() >= {"KAFKA_GROUP", "KAFKA_IDLE_EXIT"}
     assert "KAFKA_END" not in task["Env"]
 
 

@@ -35,7 +35,7 @@ ENVIRONMENT = {
     "ORCH_ATTEMPT": "2",
     "ORCH_DEADLINE": "2026-03-29T00:05:00Z",
 }
-LIFE = {**ENVIRONMENT, "KAFKA_GROUP": "orch.i.logs.u", "KAFKA_LIFE": "60"}
+LIFE = {**ENVIRONMENT, "KAFKA_GROUP": "orch.i.logs.u", "ORCH_DEADLINE": "2026-03-29T00:01:04Z"}
 
 
 class Scripted:
@@ -282,7 +282,6 @@ def test_security(task: Callable[..., int], base: Mapping[str, str]):
         (run_range, ENVIRONMENT, {"KAFKA_END": ""}),
         (run_range, ENVIRONMENT, {"ORCH_DEADLINE": "soon"}),
         (run_follow, LIFE, {"KAFKA_GROUP": ""}),
-        (run_follow, LIFE, {"KAFKA_LIFE": "1m"}),
         (run_follow, LIFE, {"KAFKA_IDLE_EXIT": "1.5"}),
         (run_follow, LIFE, {"ORCH_DEADLINE": ""}),
         (run_follow, LIFE, {"ORCH_DEADLINE": "soon"}),
@@ -374,17 +373,25 @@ def test_many_records_are_committed_at_once(monkeypatch: pytest.MonkeyPatch):
     """A fast reader does not wait for the second to be over."""
     monkeypatch.setattr(follow, "COMMIT_RECORDS", 8)
     consumer = Scripted(range(1000), takes=0.001)
-    run_follow(consumer, {**LIFE, "KAFKA_LIFE": "1"})
+    run_follow(consumer, {**LIFE, "ORCH_DEADLINE": "2026-03-29T00:00:05Z"})
     assert [at for at, _ in consumer.commits][:3] == [108, 116, 124]
 
 
 def test_a_life_ends_before_its_deadline(capsys: pytest.CaptureFixture[str]):
-    """ORCH_DEADLINE leaves time for the last commit, however long the life might be."""
+    """ORCH_DEADLINE leaves time for the last commit."""
     consumer = Scripted(range(9000))
-    assert run_follow(consumer, {**LIFE, "KAFKA_LIFE": "900"}) == 0
+    assert run_follow(consumer, ENVIRONMENT | {"KAFKA_GROUP": "g"}) == 0
     assert consumer.clock == BEGIN + 300 - follow.MARGIN
-    assert follow.MARGIN > follow.COMMIT_TIMEOUT_MS / 1000 + follow.POLL_MS / 1000
+    assert follow.MARGIN > (follow.COMMIT_TIMEOUT_MS + follow.POLL_MS) / 1000
     assert printed(capsys)["left"] == "time"
+
+
+def test_a_life_that_begins_too_late(capsys: pytest.CaptureFixture[str]):
+    """A job that waited in the queue beyond its time does nothing, and ends well."""
+    consumer = Scripted(range(9000))
+    assert run_follow(consumer, {**LIFE, "ORCH_DEADLINE": "2026-03-28T00:00:00Z"}) == 0
+    told = printed(capsys)
+    assert (told["count"], told["end"], consumer.commits) == (0, 100, [])
 
 
 def test_idle(capsys: pytest.CaptureFixture[str]):
