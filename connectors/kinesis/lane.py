@@ -104,10 +104,11 @@ class Lane:
             self._noticed += [now] * len(records)
 
     def fail(self, error: SourceError, now: float) -> None:
-        """Leave the shard alone for a while, longer each time."""
+        """Leave the shard alone for a while, longer each time; after a no for longest."""
         self.failures += 1
         self.trouble, self.told = error, False
-        self.due = now + min(_LONGEST, _BACK_OFF * 2 ** min(self.failures - 1, 10))
+        doubled = _BACK_OFF * 2 ** min(self.failures - 1, 10)
+        self.due = now + (_LONGEST if isinstance(error, SourceRefused) else min(_LONGEST, doubled))
 
     def next_close(self, cut: Cut) -> float | None:
         """When a batch that is not full will be closed; None where there is none."""

@@ -21,9 +21,9 @@ def described(record: Record) -> dict[str, JSON]:
         "bytes": len(record.data),
     }
     # A cut may go through a character, which is up to four bytes long.
-    for length in range(len(data), max(len(data) - 4, -1), -1):
+    for cut in range(4 if len(record.data) > _SHOWN else 1):
         try:
-            return {**shown, "value": data[:length].decode()}
+            return {**shown, "value": data[: len(data) - cut].decode()}
         except UnicodeDecodeError:
             continue
     return {**shown, "value_base64": base64.b64encode(data).decode()}

@@ -262,19 +262,22 @@ class ShardSource(StreamSource):
         return sum(lane.size for lane in self._lanes.values())
 
     def _complain(self, active: Sequence[Lane]) -> None:
-        """Raise what keeps every shard from being read, and once what one of them refuses."""
+        """Raise what keeps every shard from being read, and what one of them refuses; each once."""
         for lane in active:
             if isinstance(lane.trouble, SourceRefused) and not lane.told:
                 lane.told = True
                 raise lane.trouble
-        troubles = [
-            lane.trouble
+        lasting = [
+            lane
             for lane in active
             if lane.trouble is not None
             and (lane.failures >= _PATIENCE or not isinstance(lane.trouble, Throttled))
         ]
-        if troubles and len(troubles) == len(active):
-            raise troubles[0]
+        news = [lane.trouble for lane in lasting if not lane.told]
+        if news and len(lasting) == len(active):
+            for lane in lasting:
+                lane.told = True
+            raise next(trouble for trouble in news if trouble is not None)
 
     def _next(self, active: Sequence[Lane], deadline: float) -> float:
         """When there is something to do."""
