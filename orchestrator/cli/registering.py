@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import specs
+from connectors.abc import SettingsError
 from connectors.registry import Registry
+from connectors.streams import StreamConnector
 from orchestrator.cli import files, output
 from orchestrator.cli.errors import USAGE, CliError, usage
 from orchestrator.cli.fields import Field
@@ -18,6 +21,7 @@ from orchestrator.cli.summary import when_due, yaml_text
 from orchestrator.operations.checking import CheckedFile, FileChecker
 
 _PLACE = "command line"
+_LONGEST_NAME = 60
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,14 +65,14 @@ def check(request: Request) -> CheckedFile:
     registry = Registry.load()
     checker = FileChecker(registry)
     if request.spec is None:
-        return checker.check_file(checker.parse(_bare(request)), base_dir=None)
+        return checker.check_file(checker.parse(_bare(registry, request)), base_dir=None)
     source = files.read(request.spec)
     document = files.load(source)
     if specs.is_job(document):
+        values = _merged({}, request)
         name = request.name or document.data.get("Name")
         if not isinstance(name, str):
-            raise usage("--name is missing: say what the trigger is to be called")
-        values = _merged({}, request)
+            name = _default_name(registry, request.kind, values)
         file = checker.wrap(document, kind=request.kind, name=name, values=values)
         return checker.check_file(file, base_dir=source.directory)
     written = document.data.get("kind")
@@ -78,11 +82,31 @@ def check(request: Request) -> CheckedFile:
     return checker.check_file(checker.parse(document), base_dir=source.directory)
 
 
-def _bare(request: Request) -> specs.Document:
-    if request.name is None:
+def _bare(registry: Registry, request: Request) -> specs.Document:
+    values = _merged({}, request)
+    name = request.name or _default_name(registry, request.kind, values)
+    own = {"apiVersion": specs.API_VERSION, "kind": request.kind, "name": name}
+    return specs.from_data({**own, **values}, file=_PLACE)
+
+
+def _default_name(registry: Registry, kind: str, values: Mapping[str, Any]) -> str:
+    """What a trigger without a name is called: its kind and its source, `kafka-logs`."""
+    connector = registry.get(kind)
+    if not isinstance(connector, StreamConnector):
         raise usage("--name is missing: say what the trigger is to be called")
-    own = {"apiVersion": specs.API_VERSION, "kind": request.kind, "name": request.name}
-    return specs.from_data({**own, **_merged({}, request)}, file=_PLACE)
+    try:
+        source = connector.identity(
+            {key: value for key, value in values.items() if key in _settings(connector)}
+        )
+    except SettingsError:
+        return kind  # what is wrong with the settings is told together with everything else
+    words = re.sub(r"[^a-z0-9]+", "-", " ".join(map(str, source.values())).lower())
+    return f"{kind}-{words}"[:_LONGEST_NAME].strip("-")
+
+
+def _settings(connector: StreamConnector) -> set[str]:
+    fields = connector.settings_model.model_fields
+    return {field.alias or name for name, field in fields.items()}
 
 
 def _merged(data: Mapping[str, Any], request: Request) -> dict[str, Any]:

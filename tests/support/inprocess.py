@@ -11,6 +11,7 @@ from typing import Any
 
 import specs
 from bacalhau_client import BacalhauClient, Job, JobInfo, NotFound
+from connectors.registry import Registry
 from orchestrator.app import App
 from orchestrator.config import Config
 from orchestrator.domain.clock import SECOND
@@ -50,16 +51,28 @@ class Orch:
 
     @classmethod
     def start(
-        cls, data_dir: Path, bacalhau: str, *, clock: ShiftedClock | None = None, **settings: Any
+        cls,
+        data_dir: Path,
+        bacalhau: str,
+        *,
+        clock: ShiftedClock | None = None,
+        registry: Registry | None = None,
+        **settings: Any,
     ) -> Orch:
         """Start one with short timeouts towards the cluster."""
-        orch = cls.build(data_dir, bacalhau, clock=clock, **settings)
+        orch = cls.build(data_dir, bacalhau, clock=clock, registry=registry, **settings)
         orch.app.start()
         return orch
 
     @classmethod
     def build(
-        cls, data_dir: Path, bacalhau: str, *, clock: ShiftedClock | None = None, **settings: Any
+        cls,
+        data_dir: Path,
+        bacalhau: str,
+        *,
+        clock: ShiftedClock | None = None,
+        registry: Registry | None = None,
+        **settings: Any,
     ) -> Orch:
         """Like `start`, without its services."""
         settings = {
@@ -68,7 +81,7 @@ class Orch:
             "read_timeout": 2 * SECOND,
         } | settings
         config = Config(data_dir=data_dir, bacalhau=bacalhau, **settings)
-        return cls(app=App(config, clock=clock))
+        return cls(app=App(config, clock=clock, registry=registry))
 
     def __enter__(self) -> Orch:
         return self
