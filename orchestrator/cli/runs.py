@@ -67,21 +67,25 @@ def show_runs(page: dict[str, Any]) -> None:
     if not page["items"]:
         output.line("no runs")
         return
-    output.table(
-        ("RUN", "TRIGGER", f"DUE ({output.zone()})", "STATE", "TRIES", "REASON"),
+    # The key of a run for a due time says what the column before it says already.
+    streams = any(run["partition"] != "schedule" for run in page["items"])
+    columns = ["RUN", "TRIGGER", f"DUE ({output.zone()})", "KEY", "STATE", "TRIES", "REASON"]
+    rows = [
         [
-            (
-                run["id"],
-                run["trigger"],
-                output.clock(run["due_at"]),
-                run["state"],
-                len(run["attempts"]),
-                run["reason"] or "",
-            )
-            for run in page["items"]
-        ],
-        right=("TRIES",),
-    )
+            run["id"],
+            run["trigger"],
+            output.clock(run["due_at"]),
+            run["key"],
+            run["state"],
+            len(run["attempts"]),
+            run["reason"] or "",
+        ]
+        for run in page["items"]
+    ]
+    if not streams:
+        for row in (columns, *rows):
+            del row[3]
+    output.table(columns, rows, right=("TRIES",))
     output.more(page)
 
 

@@ -154,7 +154,7 @@ class Streams:
             definition=source.definition,
             origin=Origin.SOURCE,
             partition=partition.name,
-            due_at=now,
+            due_at=now + place,  # so that runs of one moment are listed in their order, too
             now=now,
             priority=how.priority,
             data=_data(batch),
