@@ -10,17 +10,15 @@ import gzip
 import hashlib
 import importlib.util
 import io
-import os
-import tempfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, Literal, Protocol, TypeAlias, cast
+from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
 
 from connectors.abc import Problem, SettingsError
 from connectors.storage import ndjson
-from connectors.storage.objects import Body
+from connectors.storage.spool import PIECE, Spool
 
 Format: TypeAlias = Literal["ndjson", "values"]
 """``ndjson``: a JSON object a record (see :mod:`connectors.storage.ndjson`). ``values``: the bare
@@ -29,7 +27,6 @@ values, each followed by a newline, whatever is in them."""
 Compression: TypeAlias = Literal["none", "gzip", "zstd"]
 
 SPOOL_ABOVE = 16 * 1024 * 1024
-_PIECE = 1024 * 1024
 _LEVEL = 1
 _SUFFIXES: dict[Compression, str] = {"none": "", "gzip": ".gz", "zstd": ".zst"}
 
@@ -39,12 +36,21 @@ class _Compressor(Protocol):
     def flush(self) -> bytes: ...
 
 
+class _Readable(Protocol):
+    def read(self, size: int, /) -> bytes: ...
+    def close(self) -> None: ...
+
+
+class DamagedFile(ValueError):
+    """A file that is not compressed as it should be, or ends too soon."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FinishedFile:
     """A closed file of records."""
 
-    body: Body
-    """For `ObjectStore.put`. A path is a temporary file, removed by `discard`."""
+    body: Sequence[bytes]
+    """For `ObjectStore.put`. What lies in a temporary file is gone after `discard`."""
     size: int
     """Bytes of the body."""
     raw_size: int
@@ -57,23 +63,18 @@ class FinishedFile:
     def sha256(self) -> str:
         """The hash of the body, in hexadecimal. Reads all of it."""
         digest = hashlib.sha256()
-        if isinstance(self.body, Path):
-            with self.body.open("rb") as file:
-                while block := file.read(_PIECE):
-                    digest.update(block)
-        else:
-            for chunk in self.body:
-                digest.update(chunk)
+        for chunk in self.body:
+            digest.update(chunk)
         return digest.hexdigest()
 
     def content(self) -> bytes:
         """The whole body in memory: for small files."""
-        return self.body.read_bytes() if isinstance(self.body, Path) else b"".join(self.body)
+        return b"".join(self.body)
 
     def discard(self) -> None:
-        """Remove the temporary file, if there is one. May be called twice."""
-        if isinstance(self.body, Path):
-            self.body.unlink(missing_ok=True)
+        """Let go of the temporary file, if there is one. May be called twice."""
+        if isinstance(self.body, Spool):
+            self.body.close()
 
 
 class BatchFile:
@@ -87,15 +88,15 @@ class BatchFile:
         spool_above: int = SPOOL_ABOVE,
     ) -> None:
         """Up to ``spool_above`` bytes of the finished form stay in memory; what is larger goes to
-        a temporary file in ``spool_dir`` (None: the system's), which is made on use."""
+        a temporary file in ``spool_dir`` (None: the system's), which is made on use. The file
+        has no name, so that nothing is left when the process is killed."""
         self._compressor = _compressor(compression)
         self._spool_dir = spool_dir
         self._spool_above = spool_above
         self._pending: list[bytes] = []
         self._pending_size = 0
         self._chunks: list[bytes] = []
-        self._file: BinaryIO | None = None
-        self._path: Path | None = None
+        self._spool: Spool | None = None
         self._written = 0
         self.count = 0
         """Records so far."""
@@ -106,7 +107,7 @@ class BatchFile:
     @property
     def memory(self) -> int:
         """Bytes of content that it holds in memory."""
-        return self._pending_size + (0 if self._file else self._written)
+        return self._pending_size + (0 if self._spool else self._written)
 
     def add_values(self, values: Sequence[bytes]) -> None:
         """Records in the format ``values``."""
@@ -124,10 +125,8 @@ class BatchFile:
         self._feed(all_of_it=True)
         if self._compressor is not None:
             self._write(self._compressor.flush())
-        if self._file is not None:
-            self._file.close()
         return FinishedFile(
-            body=self._chunks if self._path is None else self._path,
+            body=self._chunks if self._spool is None else self._spool,
             size=self._written,
             raw_size=self.raw_size,
             count=self.count,
@@ -137,10 +136,8 @@ class BatchFile:
     def discard(self) -> None:
         """Let go of everything. May be called twice, and instead of `finish`."""
         self._pending, self._chunks, self._pending_size, self._written = [], [], 0, 0
-        if self._file is not None:
-            self._file.close()
-        if self._path is not None:
-            self._path.unlink(missing_ok=True)
+        if self._spool is not None:
+            self._spool.close()
 
     def _add(self, block: bytes, count: int, lines: int) -> None:
         self.count += count
@@ -148,7 +145,7 @@ class BatchFile:
         self.raw_size += len(block)
         self._pending.append(block)
         self._pending_size += len(block)
-        if self._pending_size >= _PIECE:
+        if self._pending_size >= PIECE:
             self._feed(all_of_it=False)
 
     def _feed(self, *, all_of_it: bool) -> None:
@@ -159,10 +156,10 @@ class BatchFile:
             return
         joined = b"".join(self._pending)
         # Pieces of one size, so that what a compressor makes of them does not depend on the blocks.
-        end = len(joined) if all_of_it else len(joined) - len(joined) % _PIECE
+        end = len(joined) if all_of_it else len(joined) - len(joined) % PIECE
         view = memoryview(joined)
-        for start in range(0, end, _PIECE):
-            self._write(self._compressor.compress(view[start : min(start + _PIECE, end)]))
+        for start in range(0, end, PIECE):
+            self._write(self._compressor.compress(view[start : min(start + PIECE, end)]))
         rest = joined[end:]
         self._pending, self._pending_size = [rest] if rest else [], len(rest)
 
@@ -170,20 +167,15 @@ class BatchFile:
         if not block:
             return
         self._written += len(block)
-        if self._file is None and self._written > self._spool_above:
-            self._spool()
-        if self._file is None:
+        if self._spool is None and self._written > self._spool_above:
+            self._spool = Spool(self._spool_dir)
+            for chunk in self._chunks:
+                self._spool.write(chunk)
+            self._chunks = []
+        if self._spool is None:
             self._chunks.append(block)
         else:
-            self._file.write(block)
-
-    def _spool(self) -> None:
-        if self._spool_dir is not None:
-            self._spool_dir.mkdir(parents=True, exist_ok=True)
-        descriptor, path = tempfile.mkstemp(prefix="batch-", dir=self._spool_dir)
-        self._file, self._path = os.fdopen(descriptor, "wb"), Path(path)
-        self._file.writelines(self._chunks)
-        self._chunks = []
+            self._spool.write(block)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -206,8 +198,8 @@ def split(
 ) -> Halves:
     """Halve a file of ``count`` records, at least two, that is compressed in that way.
 
-    Raises ValueError where it does not have ``count`` lines (values that hold newlines), and
-    :class:`ndjson.LineTooLong`.
+    Raises ValueError where it does not have ``count`` lines (values that hold newlines, an end
+    that is missing): also :class:`ndjson.LineTooLong` and :class:`DamagedFile`.
     """
     if count < 2:
         raise ValueError(f"a file of {count} records has no halves")
@@ -231,17 +223,22 @@ def split(
 
 
 def reader(stream: BinaryIO, compression: Compression) -> BinaryIO:
-    """What was written, from the bytes of the file. Closing it closes the stream."""
+    """What was written, from the bytes of the file. Closing it closes the stream.
+
+    Reading raises :class:`DamagedFile` for what is not compressed in that way.
+    """
     match compression:
         case "none":
             return stream
         case "gzip":
-            return io.BufferedReader(_Inflated(stream))
+            inflated = gzip.GzipFile(fileobj=stream, mode="rb")
+            damaged = (zlib.error, gzip.BadGzipFile, EOFError)
+            return io.BufferedReader(_Content(inflated, stream, damaged))
         case "zstd":
             import zstandard
 
             inner = zstandard.ZstdDecompressor().stream_reader(stream, read_across_frames=True)
-            return io.BufferedReader(cast(io.RawIOBase, inner))
+            return io.BufferedReader(_Content(inner, stream, (zstandard.ZstdError,)))
 
 
 def file_name(compression: Compression) -> str:
@@ -271,13 +268,30 @@ def _compressor(compression: Compression) -> _Compressor | None:
             return zstandard.ZstdCompressor(level=_LEVEL).compressobj()
 
 
-class _Inflated(gzip.GzipFile):
-    """Closes the stream below it, which GzipFile leaves open."""
+class _Content(io.RawIOBase):
+    """Decompresses, and closes the stream below it, too."""
 
-    def __init__(self, stream: BinaryIO) -> None:
-        super().__init__(fileobj=stream, mode="rb")
-        self._below = stream
+    def __init__(
+        self, inner: _Readable, below: BinaryIO, damaged: tuple[type[Exception], ...]
+    ) -> None:
+        super().__init__()
+        self._inner = inner
+        self._below = below
+        self._damaged = damaged
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any, /) -> int:
+        try:
+            block = self._inner.read(len(buffer))
+        except self._damaged as error:
+            raise DamagedFile(f"the file is damaged: {error}") from error
+        buffer[: len(block)] = block
+        return len(block)
 
     def close(self) -> None:
+        if not self.closed:
+            self._inner.close()
+            self._below.close()
         super().close()
-        self._below.close()

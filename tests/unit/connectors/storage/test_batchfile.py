@@ -57,7 +57,7 @@ def test_the_bytes_depend_on_the_records_alone(compression: Compression, tmp_pat
         for start in range(0, len(values), step):
             file.add_values(values[start : start + step])
         finished = file.finish()
-        assert isinstance(finished.body, Path) == (spool_above < 1 << 30)
+        assert isinstance(finished.body, list) == (spool_above == 1 << 30)
         hashes.add(finished.sha256())
         finished.discard()
         finished.discard()
@@ -91,8 +91,15 @@ def test_memory_is_bounded(tmp_path: Path) -> None:
         most = max(most, file.memory)
     assert most <= 3_000_000 + 1_100_000
     finished = file.finish()
-    assert isinstance(finished.body, Path)
-    assert finished.size == finished.body.stat().st_size == 4_000_000
+    assert finished.size == len(finished.content()) == 4_000_000
+    assert finished.content() == (b"x" * 99 + b"\n") * 40_000
+    assert max(map(len, finished.body)) <= 1 << 20
+    assert finished.body[-1] == finished.body[len(finished.body) - 1]
+    assert b"".join(finished.body[1:]) == finished.content()[len(finished.body[0]) :]
+    with pytest.raises(IndexError):
+        finished.body[len(finished.body)]
+    # No name: nothing is left when the process is killed.
+    assert list((tmp_path / "spool").iterdir()) == []
     finished.discard()
 
 
@@ -137,6 +144,23 @@ def test_files_that_have_no_halves(content: bytes, count: int, says: str) -> Non
     """One record, values that hold newlines, lines beyond the limit."""
     with pytest.raises(ValueError, match=says):
         batchfile.split(io.BytesIO(content), count=count, max_line=5)
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+@pytest.mark.parametrize("harm", ["other", "broken", "short"])
+def test_damaged_files(compression: Compression, harm: str) -> None:
+    """What is no such file, was changed, or ends too soon, is an error and never fewer records."""
+    whole = BatchFile(compression=compression)
+    whole.add_values([hashlib.sha512(b"%d" % n).hexdigest().encode() for n in range(1000)])
+    content = whole.finish().content()
+    middle = len(content) // 2
+    content = {
+        "other": b"1\n2\n",
+        "broken": content[:4] + bytes(20) + content[24:],
+        "short": content[:middle],
+    }[harm]
+    with pytest.raises(ValueError, match=r"is damaged|lines are not records"):
+        batchfile.split(io.BytesIO(content), count=1000, compression=compression)
 
 
 def test_names() -> None:
