@@ -1,4 +1,8 @@
-"""A cluster by confluent-kafka's admin client: librdkafka's threads, one connection to a broker."""
+"""A cluster by confluent-kafka's admin client.
+
+Three threads of librdkafka, one more and a connection for each broker; for groups also what
+:mod:`connectors.kafka.cluster_python` needs.
+"""
 
 from __future__ import annotations
 
@@ -16,6 +20,7 @@ from connectors.kafka.cluster import (
     TopicInfo,
     TopicPartition,
 )
+from connectors.kafka.cluster_python import PythonCluster
 from connectors.kafka.connection import Connection, librdkafka_options
 from connectors.kafka.faults import UNKNOWN_TOPIC_OR_PARTITION, asking, fault, from_librdkafka
 from connectors.streams import SourceRefused, SourceUnavailable
@@ -43,15 +48,21 @@ _OPTIONS: Mapping[str, Any] = {
 
 class ConfluentCluster(Cluster):
     """The library itself answers only after the whole timeout when no broker can be reached, and
-    says why only to a callback: so both are looked at while a question waits."""
+    says why only to a callback: so both are looked at while a question waits.
+
+    Groups are asked about by kafka-python here, too: librdkafka (up to 2.16 at least) ends the
+    process by a segmentation fault when the coordinator of a group moves
+    (https://github.com/confluentinc/librdkafka/issues/5040).
+    """
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self._client: Any = None
+        self._groups = PythonCluster(connection)
         self._closed = False
         self._trouble: tuple[float, Any] = (0.0, None)
-        self._down_at = 0.0
+        self._down = False
 
     def topic(self, name: str) -> TopicInfo:
         doing = f"topic {name}"
@@ -103,7 +114,10 @@ class ConfluentCluster(Cluster):
             answer = self._ask(asking(partitions), "list_offsets", specs, isolation_level=isolation)
         except _NoLeader:
             self._without_leader(partitions)
-        return {TopicPartition(p.topic, p.partition): at.offset for p, at in answer.items()}
+        found = {TopicPartition(p.topic, p.partition): at.offset for p, at in answer.items()}
+        if _kafka.OFFSET_INVALID in found.values():  # a broker died, and that is no error here
+            raise fault(asking(partitions), self._connection, None, "a leader did not answer")
+        return found
 
     def _without_leader(self, partitions: Collection[TopicPartition]) -> NoReturn:
         """The library says no more than that; a look at the topics tells why."""
@@ -118,37 +132,16 @@ class ConfluentCluster(Cluster):
     def committed(
         self, group: str, partitions: Collection[TopicPartition]
     ) -> Mapping[TopicPartition, Committed]:
-        if not partitions:
-            return {}
-        wanted = [_kafka.TopicPartition(*p) for p in partitions]
-        request = [_kafka.ConsumerGroupTopicPartitions(group, wanted)]
-        doing = f"offsets of the group {group}"
-        (answer,) = self._ask(doing, "list_consumer_group_offsets", request).values()
-        self._check(doing, answer.topic_partitions)
-        return {
-            TopicPartition(at.topic, at.partition): Committed(at.offset, at.metadata or "")
-            for at in answer.topic_partitions
-            if at.offset >= 0
-        }
+        return self._groups.committed(group, partitions)
 
     def commit(self, group: str, offsets: Mapping[TopicPartition, Committed]) -> None:
-        if not offsets:
-            return
-        given = [_kafka.TopicPartition(*p, at.offset, at.metadata) for p, at in offsets.items()]
-        request = [_kafka.ConsumerGroupTopicPartitions(group, given)]
-        doing = f"offsets for the group {group}"
-        (answer,) = self._ask(doing, "alter_consumer_group_offsets", request).values()
-        self._check(doing, answer.topic_partitions)
-
-    def _check(self, doing: str, answer: Collection[Any]) -> None:
-        for at in answer:
-            if at.error is not None:
-                raise from_librdkafka(doing, self._connection, at.error)
+        self._groups.commit(group, offsets)
 
     def close(self) -> None:
         with self._lock:
             self._closed = True
             self._client = None
+        self._groups.close()
 
     def _ask(self, doing: str, method: str, subject: Any, **options: Any) -> dict[Any, Any]:
         """The answers of a method of the admin client to all parts of a question."""
@@ -162,7 +155,9 @@ class ConfluentCluster(Cluster):
                 waiting = wait(waiting, _LOOK, FIRST_EXCEPTION).not_done
                 client.poll(0)
                 self._raise_trouble(doing, begun)
-            return {key: future.result() for key, future in futures.items()}
+            answer = {key: future.result() for key, future in futures.items()}
+            self._down = False
+            return answer
         except _kafka.KafkaException as error:
             if error.args[0].code() == _Error._NOENT:
                 raise _NoLeader from error
@@ -180,7 +175,7 @@ class ConfluentCluster(Cluster):
     def _hear(self, error: Any) -> None:
         """Called back by `poll` for what concerns no single question."""
         if error.code() == _Error._ALL_BROKERS_DOWN:
-            self._down_at = time.monotonic()
+            self._down = True  # said once, not each time that none can be reached
         else:
             self._trouble = (time.monotonic(), error)
 
@@ -190,7 +185,7 @@ class ConfluentCluster(Cluster):
             return
         mapped = from_librdkafka(doing, self._connection, error)
         # A name may have several addresses of which the first does not answer.
-        down = self._down_at > begun + _GRACE
+        down = self._down and at > begun + _GRACE
         if down or isinstance(mapped, SourceRefused):
             raise mapped
 

@@ -8,6 +8,7 @@ from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
 from typing import Any, TypeVar
+from uuid import UUID
 
 from connectors.kafka.cluster import (
     TIMEOUT,
@@ -30,23 +31,29 @@ _errors: Any = import_module("kafka.errors")
 _structs: Any = import_module("kafka.structs")
 
 _COMMITTED, _UNCOMMITTED = "read_committed", "read_uncommitted"
+# The first use of groups makes their topic, and a coordinator reads before it answers.
+_NOT_YET = (
+    _errors.CoordinatorNotAvailableError,
+    _errors.CoordinatorLoadInProgressError,
+    _errors.NotCoordinatorError,
+)
 _CONNECT = 5.0  # seconds until a first connection has failed
 _PATIENCE = 5.0  # seconds without an answer after which everything is learnt anew
+_AGAIN = 0.2  # seconds between two looks whether the coordinator of a group is there
 _PAUSE = 1.0  # seconds after a failure to connect in which nobody tries again
 
 
 class PythonCluster(Cluster):
-    """The admin client is made when first needed, and made anew when it has lost its way: it
-    keeps the coordinator of a group for ever, and never returns to the addresses that it was
-    given."""
+    """The admin client is made when first needed, and made anew when nobody answers: by itself it
+    never returns to the addresses that it was given."""
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
         self._lock = threading.Lock()
         self._client: Any = None
-        self._made = self._answered = 0.0
+        self._answered = 0.0
         self._failed: tuple[float, SourceError] | None = None
-        self._closed = False
+        self._closed = threading.Event()
 
     def topic(self, name: str) -> TopicInfo:
         doing = f"topic {name}"
@@ -57,7 +64,7 @@ class PythonCluster(Cluster):
         given = found.get("topic_id")
         retention = settings.get("retention.ms", {}).get("value")
         return TopicInfo(
-            id=urlsafe_b64encode(given.bytes).decode().rstrip("=") if given else "",
+            id=urlsafe_b64encode(UUID(given).bytes).decode().rstrip("=") if given else "",
             partitions=tuple(sorted(p["partition_index"] for p in found["partitions"])),
             retention_ms=int(retention) if retention and int(retention) >= 0 else None,
             cleanup_policy=settings.get("cleanup.policy", {}).get("value") or "",
@@ -140,27 +147,36 @@ class PythonCluster(Cluster):
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            self._closed.set()
             client, self._client = self._client, None
         if client is not None:
             client.close()
 
     def _ask(self, doing: str, question: Callable[[Any], T], *, of_group: bool = False) -> T:
-        client = self._connected(doing)
-        try:
-            answer = question(client)
-        except (_errors.KafkaError, OSError, RuntimeError) as error:
-            # RuntimeError: somebody else has closed this client meanwhile.
-            mapped = from_kafka_python(doing, self._connection, error)
-            if isinstance(mapped, SourceUnavailable):
-                self._doubt(client, of_group)
-            raise mapped from error
-        self._answered = time.monotonic()
-        return answer
+        deadline = time.monotonic() + TIMEOUT
+        while True:
+            client = self._connected(doing)
+            try:
+                answer = question(client)
+            except _NOT_YET as error:
+                _forget_coordinators(client)
+                if time.monotonic() > deadline or self._closed.wait(_AGAIN):
+                    raise from_kafka_python(doing, self._connection, error) from error
+            except (_errors.KafkaError, OSError, RuntimeError) as error:
+                # RuntimeError: somebody else has closed this client meanwhile.
+                mapped = from_kafka_python(doing, self._connection, error)
+                if isinstance(mapped, SourceUnavailable):
+                    if of_group:  # its coordinator may be gone, and another one be it now
+                        _forget_coordinators(client)
+                    self._doubt(client)
+                raise mapped from error
+            else:
+                self._answered = time.monotonic()
+                return answer
 
     def _connected(self, doing: str) -> Any:
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise SourceUnavailable(f"{doing}: the connection was closed")
             if self._client is not None:
                 return self._client
@@ -171,22 +187,25 @@ class PythonCluster(Cluster):
             except SourceError as error:
                 self._failed = (time.monotonic(), error)
                 raise
-            self._made = self._answered = time.monotonic()
+            self._answered = time.monotonic()
             return self._client
 
-    def _doubt(self, client: Any, of_group: bool) -> None:
-        """A question to this client has failed: shall there be a new one?"""
-        now = time.monotonic()
+    def _doubt(self, client: Any) -> None:
+        """A question to this client has failed: when none was answered for a while, it goes."""
         with self._lock:
-            silent = of_group or now - self._answered > _PATIENCE
-            if self._client is not client or not silent or now - self._made < _PATIENCE:
+            if self._client is not client or time.monotonic() - self._answered < _PATIENCE:
                 return
             self._client = None
         client.close()
 
 
+def _forget_coordinators(client: Any) -> None:
+    # By itself the library asks only once which broker coordinates a group.
+    client._manager.cluster._coordinators.clear()
+
+
 def _connect(connection: Connection) -> Any:
-    network = _Network()
+    network = Network()
     try:
         return _admin.KafkaAdminClient(
             **kafka_python_options(connection),
@@ -203,7 +222,7 @@ def _connect(connection: Connection) -> Any:
         raise from_kafka_python("connecting", connection, network.failure or error) from error
 
 
-class _Network:
+class Network:
     """Knows why no connection came about: the library only logs it, and tries until its time is
     over. It also leaves its thread behind then, so that is ended here."""
 

@@ -69,11 +69,14 @@ def kafka_python_options(connection: Connection) -> dict[str, Any]:
     It also silences the library: at DEBUG it logs its options, the password among them, and what
     fails is said by whoever asked.
     """
+    from connectors.kafka.sockets import DIRECT
+
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {
         "bootstrap_servers": list(connection.brokers),
         "client_id": connection.client_id,
         "security_protocol": connection.protocol,
+        "proxy_url": DIRECT,
     }
     if connection.sasl:
         options |= {
