@@ -47,7 +47,7 @@ class BufferSettings(BaseModel):
     )
     max_bytes: Annotated[int, Whole(1_000, _LARGEST)] | None = Field(
         None,
-        description="Bytes of records, before compression, with which a file is closed. Without it "
+        description="Bytes of a file, before compression, with which it is closed. Without it "
         f"{MAX_BYTES}, or {INLINE_ALONE} where no `storage` is set.",
         examples=[1_000_000],
     )

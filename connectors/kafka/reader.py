@@ -9,7 +9,8 @@ of transactions), so that the chunks of a partition follow each other without a 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import compress
 from typing import Any, Literal, NamedTuple, Self, TypeAlias
 
 from connectors.kafka.cluster import TopicPartition
@@ -100,13 +101,22 @@ class Chunk(ABC):
 
         ``0 < count < len(self)``.
         """
-        head, tail = self.messages[:count], self.messages[count:]
-        middle = type(self)(self.partition, head[-1:], self.start, self.next).offsets()[0] + 1
         make = type(self)
+        last = self.messages[count - 1 : count]
+        middle = make(self.partition, last, self.start, self.next).offsets()[0] + 1
         return (
-            make(self.partition, head, self.start, middle),
-            make(self.partition, tail, middle, self.next),
+            make(self.partition, self.messages[:count], self.start, middle),
+            make(self.partition, self.messages[count:], middle, self.next),
         )
+
+    def first(self, count: int, next: int) -> Self:
+        """The first ``count`` records, covering the offsets up to ``next``."""
+        return type(self)(self.partition, self.messages[:count], self.start, next)
+
+    def only(self, wanted: Iterable[bool]) -> Self:
+        """The records that are wanted, covering the same offsets."""
+        chosen = list(compress(self.messages, wanted))
+        return type(self)(self.partition, chosen, self.start, self.next)
 
 
 class Reader(ABC):

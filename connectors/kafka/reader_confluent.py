@@ -9,6 +9,7 @@ from typing import Any
 
 from connectors.kafka.cluster import TIMEOUT, TopicPartition
 from connectors.kafka.connection import Connection, librdkafka_options
+from connectors.kafka.faults import from_librdkafka
 from connectors.kafka.reader import (
     FETCH_BYTES,
     FETCH_WAIT_MS,
@@ -19,7 +20,7 @@ from connectors.kafka.reader import (
     Isolation,
     Reader,
 )
-from connectors.streams import SourceError, SourceRefused, SourceUnavailable
+from connectors.streams import SourceError, SourceRefused
 
 try:
     import confluent_kafka
@@ -41,16 +42,6 @@ _value, _key, _headers, _timestamp = (
 _error = _Message.error
 
 _OUT_OF_RANGE = (_Error._AUTO_OFFSET_RESET, _Error.OFFSET_OUT_OF_RANGE, _Error._LOG_TRUNCATION)
-_REFUSED: Mapping[int, str] = {
-    _Error._AUTHENTICATION: "takes neither this user nor this password",
-    _Error.SASL_AUTHENTICATION_FAILED: "takes neither this user nor this password",
-    _Error.TOPIC_AUTHORIZATION_FAILED: "does not let us read the topic",
-    _Error.UNKNOWN_TOPIC_OR_PART: "has no such topic or partition",
-    _Error._UNKNOWN_TOPIC: "has no such topic",
-    _Error._UNKNOWN_PARTITION: "has no such partition",
-    _Error._BAD_MSG: "gave a record that is damaged",
-    _Error._SSL: "and we do not agree about TLS",
-}
 _log = logging.getLogger(__name__)
 
 
@@ -188,14 +179,12 @@ class ConfluentReader(Reader):
 
     def _note(self, error: Any) -> None:
         """Keep an error for the next call: what this one has read must get out."""
-        words = _REFUSED.get(error.code())
-        if words is not None:
-            self._failure = SourceRefused(f"{self._connection} {words}: {error.str()}")
+        mapped = from_librdkafka("reading", self._connection, error)
+        if isinstance(mapped, SourceRefused) or error.code() == _Error._BAD_MSG:
+            self._failure = mapped
         elif error.code() == _Error._ALL_BROKERS_DOWN or error.fatal():
             # After a refusal all brokers are down, too: the refusal says more.
-            self._failure = self._failure or SourceUnavailable(
-                f"{self._connection} does not answer: {error.str()}"
-            )
+            self._failure = self._failure or mapped
         else:
             _log.info("kafka: %s (tried again by the client)", error.str())
 
@@ -228,6 +217,8 @@ class ConfluentReader(Reader):
                     "queued.min.messages": 1_000_000,  # the bytes are the bound
                     # By default it does nothing for a second once its queue was full.
                     "fetch.queue.backoff.ms": 10,
+                    "reconnect.backoff.max.ms": 1000,
+                    "topic.metadata.refresh.interval.ms": 30_000,
                     "socket.connection.setup.timeout.ms": round(TIMEOUT * 1000),
                     "error_cb": self._note,
                     "log_level": 2,  # what concerns us comes through the callback

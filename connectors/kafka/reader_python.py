@@ -9,7 +9,9 @@ import kafka
 import kafka.errors
 
 from connectors.kafka.cluster import TIMEOUT, TopicPartition
+from connectors.kafka.cluster_python import Network
 from connectors.kafka.connection import Connection, kafka_python_options
+from connectors.kafka.faults import from_kafka_python
 from connectors.kafka.reader import (
     FETCH_BYTES,
     FETCH_WAIT_MS,
@@ -19,7 +21,6 @@ from connectors.kafka.reader import (
     Isolation,
     Reader,
 )
-from connectors.streams import SourceRefused, SourceUnavailable
 
 # What type checkers know of this library is another version of it.
 _kafka: Any = kafka
@@ -96,7 +97,7 @@ class PythonReader(Reader):
         except _errors.LogTruncationError as error:
             self._stand_still(error.divergent_offsets)
         except _errors.KafkaError as error:
-            raise _translated(error, self._connection) from error
+            raise from_kafka_python("reading", self._connection, error) from error
         return self._chunks(consumer, found)
 
     def _chunks(self, consumer: Any, found: Mapping[Any, list[Any]]) -> list[Chunk]:
@@ -139,6 +140,7 @@ class PythonReader(Reader):
 
     def _connected(self) -> Any:
         if self._consumer is None:
+            network = Network()
             try:
                 self._consumer = _kafka.KafkaConsumer(
                     **kafka_python_options(self._connection),
@@ -151,10 +153,15 @@ class PythonReader(Reader):
                     fetch_max_bytes=FETCH_BYTES,
                     max_partition_fetch_bytes=PARTITION_BYTES,
                     bootstrap_timeout_ms=round(TIMEOUT * 1000),
+                    reconnect_backoff_max_ms=1000,
+                    metadata_max_age_ms=30_000,
                     metrics_enabled=False,
+                    kafka_client=network.make,
                 )
-            except _errors.KafkaError as error:
-                raise _translated(error, self._connection) from error
+            except (_errors.KafkaError, OSError, ValueError) as error:
+                network.close()
+                cause = network.failure or error
+                raise from_kafka_python("connecting", self._connection, cause) from error
         return self._consumer
 
     def close(self) -> None:
@@ -163,21 +170,3 @@ class PythonReader(Reader):
         self._out_of_range.clear()
         if consumer is not None:
             consumer.close(autocommit=False, timeout_ms=1000)
-
-
-def _translated(error: Any, connection: Connection) -> Exception:
-    """The error as one of ours, in words for people."""
-    match error:
-        case _errors.SaslAuthenticationFailedError():
-            return SourceRefused(f"{connection} takes neither this user nor this password: {error}")
-        case _errors.AuthorizationError():
-            return SourceRefused(f"{connection} does not let us read: {error}")
-        case _errors.UnsupportedCodecError():
-            return SourceRefused(
-                f"records are compressed in a way that needs another library: {error} (install it,"
-                " or write `client: confluent`)"
-            )
-        case _errors.CorruptRecordError():
-            return SourceRefused(f"a record's checksum is wrong, on {connection}: {error}")
-        case _:
-            return SourceUnavailable(f"{connection} does not answer: {error}")
