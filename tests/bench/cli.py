@@ -20,6 +20,7 @@ BENCHMARKS = {
     "submission": "jobs submitted per second against a plain loop",
     "idle": "from the due time to the accepted job, nothing else to do",
     "inflight": "from the process's start to a new submission, 10,000 runs in flight",
+    "streams": "from a Kafka broker into files, against loops that only read",
 }
 
 
