@@ -10,6 +10,7 @@ attempt is `Template.render`. What is wrong is told by
 The package imports nothing else of the project.
 """
 
+from specs._blocks import Blocks
 from specs._document import MAX_TEXT, Document, from_data, load
 from specs._durations import MAX_DURATION, duration, format_duration
 from specs._expressions import escape
@@ -54,6 +55,7 @@ __all__ = [
     "NAME_PATTERN",
     "POLICY_KEYS",
     "RUN_SOURCES",
+    "Blocks",
     "Callback",
     "Document",
     "InlineInput",

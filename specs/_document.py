@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from specs._blocks import Blocks
 from specs._json import read_json
 from specs._problems import Path, Problem, SpecError
 from specs._shapes import is_list, is_mapping
@@ -70,9 +71,16 @@ def from_data(data: Mapping[str, Any], *, file: str = "<request>") -> Document:
     return Document(data=dict(data), file=file)
 
 
-def load(text: str | bytes, *, file: str = "<input>", max_bytes: int = MAX_TEXT) -> Document:
+def load(
+    text: str | bytes,
+    *,
+    file: str = "<input>",
+    max_bytes: int = MAX_TEXT,
+    blocks: Blocks | None = None,
+) -> Document:
     """Read one YAML or JSON document whose top is a mapping. Raises SpecError.
 
+    `blocks` is what the calls for many files share.
     Refused: more than `max_bytes`, several documents, duplicate keys, keys that are not text,
     tags, merge keys, aliases that expand without bound, values that JSON cannot say.
     """
@@ -93,7 +101,8 @@ def load(text: str | bytes, *, file: str = "<input>", max_bytes: int = MAX_TEXT)
             [empty.problem((), "the file is empty", "Start it with apiVersion: orch/v1")]
         )
     read = read_json if file.endswith(".json") or text.lstrip()[0] == "{" else read_yaml
-    data, places = read(text, file)
+    common = blocks.read(text) if blocks is not None and read is read_yaml else None
+    data, places = common or read(text, file)
     if not is_mapping(data):
         found = "a list" if is_list(data) else "a single value"
         document = Document(data={}, file=file, places=places)

@@ -83,7 +83,7 @@ _Loader = _loader()
 def read_yaml(text: str, file: str) -> tuple[Any, Places]:
     """Read one YAML document into plain data and a finder of positions. Raises SpecError."""
     try:
-        root = _Loader(text).get_single_node()
+        root = compose(text)
     except _Deep:
         raise _failure(file, f"nested more than {MAX_DEPTH} levels deep", "Flatten it") from None
     except yaml.MarkedYAMLError as error:
@@ -95,7 +95,7 @@ def read_yaml(text: str, file: str) -> tuple[Any, Places]:
     data = None if root is None else builder.build(root, ())
     if builder.problems:
         raise SpecError(builder.problems)
-    return data, lambda path: _find(root, path)
+    return data, lambda path: find(root, path)
 
 
 class _Builder:
@@ -201,7 +201,13 @@ class _Builder:
         collect(self.problems, self.problem(node, path, message, remedy))
 
 
-def _find(root: yaml.Node | None, path: Path) -> tuple[int, int] | None:
+def compose(text: str) -> yaml.Node | None:
+    """The nodes of one YAML document. Raises yaml.YAMLError, ValueError."""
+    return _Loader(text).get_single_node()
+
+
+def find(root: yaml.Node | None, path: Path) -> tuple[int, int] | None:
+    """Return (line, column) from 1 of a path, or of the nearest part of it that exists."""
     if root is None:
         return None
     node = root

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
+import stat
 import sys
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import specs
@@ -56,7 +57,7 @@ def read(path: Path) -> Source:
         data = sys.stdin.buffer.read(specs.MAX_TEXT + 1)
         return Source(name="standard input", data=data, directory=Path.cwd())
     try:
-        if path.exists() and not path.is_file():
+        if not stat.S_ISREG(path.stat().st_mode):
             what = "a directory" if path.is_dir() else "not a regular file"
             raise CliError(f"{path} is {what}: name a {', '.join(SUFFIXES)} file")
         with path.open("rb") as file:
@@ -66,17 +67,25 @@ def read(path: Path) -> Source:
         raise CliError(f"{path}: {(reason or str(error)).lower()}") from error
 
 
-def load(source: Source) -> specs.Document:
+def load(source: Source, blocks: specs.Blocks | None = None) -> specs.Document:
     """The document in a file. Raises SpecError."""
-    return specs.load(source.data, file=source.name)
+    return specs.load(source.data, file=source.name, blocks=blocks)
 
 
-def check(
-    checker: FileChecker, source: Source, seen: dict[str, specs.TriggerFile] | None = None
-) -> CheckedFile:
-    """Check a trigger file. Raises SpecError. `seen` is what the calls for many files share."""
-    document = load(source)
-    file = checker.parse(document) if seen is None else checker.parse_like(document, seen)
+@dataclass(frozen=True, kw_only=True)
+class Alike:
+    """What the files of a directory have in common, read once."""
+
+    blocks: specs.Blocks = field(default_factory=specs.Blocks)
+    files: dict[str, specs.TriggerFile] = field(default_factory=dict[str, specs.TriggerFile])
+
+
+def check(checker: FileChecker, source: Source, alike: Alike | None = None) -> CheckedFile:
+    """Check a trigger file. Raises SpecError. `alike` is what the calls for many files share."""
+    if alike is None:
+        file = checker.parse(load(source))
+    else:
+        file = checker.parse_like(load(source, alike.blocks), alike.files)
     return checker.check_file(file, base_dir=source.directory)
 
 

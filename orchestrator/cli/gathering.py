@@ -23,11 +23,15 @@ _PIECE_BYTES = 16 * 1024 * 1024
 
 @dataclass(frozen=True, kw_only=True)
 class Wanted:
-    """A trigger as its file says it. `body` is what is sent, as JSON."""
+    """A trigger as its file says it.
+
+    `body` is what is sent, as JSON; `library` tells which job of the library it leaves out.
+    """
 
     source: str
     name: str
     body: bytes
+    library: str | None
 
 
 class Gathered:
@@ -54,18 +58,21 @@ class Gathered:
             message = f"{self._source(name)} is called {name!r} too"
             raise specs.SpecError([checked.file.problem(("name",), message, "Rename one of them")])
         self._names.add(name)
+        library = None
         if checked.file.job_dir is not None:
-            self._library[checked.file.kind] = checked.job
+            library = checked.file.document.file
+            self._library[library] = checked.job
         body = json.dumps(files.body_of(checked), separators=(",", ":"))
         self._texts.seek(0, os.SEEK_END)
-        self._texts.write(f"{json.dumps([source, name])}\n{body}\n".encode())
+        self._texts.write(f"{json.dumps([source, name, library])}\n{body}\n".encode())
 
     def __iter__(self) -> Iterator[Wanted]:
         """All of them, in the order in which they were found."""
         self._texts.seek(0)
         while head := self._texts.readline():
-            source, name = json.loads(head)
-            yield Wanted(source=source, name=name, body=self._texts.readline().rstrip(b"\n"))
+            source, name, library = json.loads(head)
+            body = self._texts.readline().rstrip(b"\n")
+            yield Wanted(source=source, name=name, body=body, library=library)
 
     def pieces(self) -> Iterator[list[Wanted]]:
         """The same in parts that fit into one request each."""
@@ -83,8 +90,8 @@ class Gathered:
     def whole(self, one: Wanted) -> dict[str, Any]:
         """The document that `diff` compares: with a job also where the library has it."""
         document = json.loads(one.body)
-        if "job" not in document:
-            document["job"] = self._library[document["kind"]]
+        if one.library is not None:
+            document["job"] = self._library[one.library]
         return document
 
     def _source(self, name: str) -> str:
@@ -95,14 +102,14 @@ def gather(paths: Sequence[Path]) -> Gathered:
     """Read and check files. Raises CliError with the faults of all unless there is none."""
     checker = files.new_checker()
     problems: list[specs.Problem] = []
-    seen: dict[str, specs.TriggerFile] = {}
+    alike = files.Alike()
     with ExitStack() as unless_kept:
         found = unless_kept.enter_context(Gathered())
         with Progress("checked") as progress:
             for path in files.find(paths):
                 source = files.read(path)
                 try:
-                    found.add(source.name, files.check(checker, source, seen))
+                    found.add(source.name, files.check(checker, source, alike))
                 except specs.SpecError as error:
                     problems += error.problems
                 progress.step()

@@ -7,8 +7,10 @@ again does the rest.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import specs
 from orchestrator.domain.states import TriggerState
@@ -18,6 +20,8 @@ from orchestrator.store.triggers import NewTrigger, Triggers
 from orchestrator.store.values import Trigger
 
 _AT_ONCE = 1000  # new triggers a transaction: what else is to be written waits as long
+
+_SIDE_BY_SIDE = 4  # changes: each reads the store, too, and others want to
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,6 +51,7 @@ class Bulk:
         known = self._triggers.named([one.file.name for one in wanted])
         answers: dict[str, Applied | Refused] = {}
         new: list[Checked] = []
+        changed: list[Checked] = []
         for one in wanted:
             name = one.file.name
             match _action(one, known):
@@ -55,8 +60,10 @@ class Bulk:
                 case "created":
                     new.append(one)
                 case _:
-                    answers[name] = self._one(one, actor, reset=reset)
+                    changed.append(one)
         for answer in self._create(new, actor, reset=reset):
+            answers[_name(answer)] = answer
+        for answer in self._change(changed, actor, reset=reset):
             answers[_name(answer)] = answer
         return [answers[one.file.name] for one in wanted]
 
@@ -83,6 +90,16 @@ class Bulk:
                 continue
             for trigger in created:
                 yield Applied(trigger=trigger, action="created")
+
+    def _change(
+        self, changed: Sequence[Checked], actor: str, *, reset: bool
+    ) -> Iterable[Applied | Refused]:
+        """Each has its own versions and checkpoints; side by side, they share commits."""
+        change = partial(self._one, actor=actor, reset=reset)
+        if len(changed) <= 1:
+            return map(change, changed)
+        with ThreadPoolExecutor(_SIDE_BY_SIDE, "apply") as pool:
+            return list(pool.map(change, changed))
 
     def _one(self, checked: Checked, actor: str, *, reset: bool) -> Applied | Refused:
         try:

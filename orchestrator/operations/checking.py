@@ -62,7 +62,7 @@ class FileChecker:
     ) -> specs.TriggerFile:
         """Read one of many trigger files. Raises SpecError.
 
-        Those that differ in their names and settings alone are read once; `seen` is what the
+        Those that differ in names and settings alone are read once; `seen` is what the
         calls for one request or directory share.
         """
         data = document.data
@@ -71,8 +71,9 @@ class FileChecker:
         if known is None or not specs.is_name(data.get("name")):
             return self.parse(document)
         settings = {key: value for key, value in data.items() if key in known}
-        rest = {k: v for k, v in data.items() if k != "name" and k not in settings}
-        shape = _canonical(rest)
+        # Where there is no job, the library has one, and the settings say which.
+        kept = set(known) if "job" in data else set[str]()
+        shape = _canonical({k: v for k, v in data.items() if k != "name" and k not in kept})
         like = seen.get(shape)
         if like is None:
             if len(seen) >= _KEEP_SHAPES:
