@@ -91,6 +91,12 @@ def _memory(pid: int | str, key: str) -> float:
     raise Failed(f"/proc/{pid}/status has no {key}")
 
 
+def cpu_seconds(pid: int) -> float:
+    """The processor time that a process has used so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
 class Child:
     """A process that goes on until it is told to end. A context manager."""
 
@@ -134,6 +140,10 @@ class Child:
     def peak_mb(self) -> float:
         """The most memory it has held."""
         return peak_mb(self.process.pid)
+
+    def cpu_seconds(self) -> float:
+        """The processor time that it has used."""
+        return cpu_seconds(self.process.pid)
 
     def stop(self) -> None:
         """Ask it to end, and see to it."""
