@@ -119,8 +119,8 @@ class Auditor:
             "name": partition.trigger,
             "partition": partition.name,
             **counts,
-            "from": _when(partition.base),
-            "to": _when(partition.planned),
+            "from": _place(partition, partition.base),
+            "to": _place(partition, partition.planned),
         }
         return summary, findings
 
@@ -175,6 +175,11 @@ def _misfits(schedule: Schedule, row: LedgerRow) -> Iterator[str]:
 
 
 _LATE = 60_000_000  # µs
+
+
+def _place(partition: LedgerPartition, checkpoint: str | None) -> str | None:
+    """A checkpoint for people: a due time, or a position as its source writes it."""
+    return _when(checkpoint) if partition.stride == 1 else checkpoint
 
 
 def _when(checkpoint: str | None) -> str | None:

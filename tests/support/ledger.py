@@ -175,6 +175,7 @@ class Ledger:
         not_before: int = 0,
         callbacks: Sequence[Callback] = (),
         reason: str = "",
+        blocks: bool = False,
     ) -> int:
         """Move every unsettled run to `state`."""
         return self.endings.settle(
@@ -188,6 +189,7 @@ class Ledger:
                     tries=unsettled.run.tries + 1,
                     callbacks=callbacks,
                     reason=reason,
+                    blocks=blocks,
                 )
                 for unsettled in self.endings.unsettled(1000)
             ]

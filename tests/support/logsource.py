@@ -6,7 +6,7 @@ import base64
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, ClassVar
 
 import pydantic
 
@@ -209,7 +209,7 @@ class LogConnector(StreamConnector):
     version = "1"
     summary = "a log in memory"
     settings_model = LogSettings
-    default_overlap: Overlap = "queue"
+    default_overlap: ClassVar[Overlap] = "queue"
     value_paths = frozenset({"log.partition", "log.start", "log.end"})
 
     def __init__(self) -> None:

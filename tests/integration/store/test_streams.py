@@ -1,0 +1,430 @@
+"""Streams in the store: batches, lines, halves, lives, jumps, restores, retention."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+
+from orchestrator.domain.clock import MINUTE, SECOND
+from orchestrator.domain.states import AttemptState, Origin, RunState
+from orchestrator.store.errors import Conflict, Missing
+from orchestrator.store.intake import new_run
+from orchestrator.store.leftovers import Leftovers
+from orchestrator.store.lives import Lives, Reached
+from orchestrator.store.schema import runs as runs_table
+from orchestrator.store.sources import STRIDE, Source, Sources, StreamPartition
+from orchestrator.store.streams import How, StreamBatch, Streams, batch_key, read_key
+from orchestrator.store.triggers import NewTrigger, new_uid
+from orchestrator.store.values import Run
+from tests.support.ledger import Ledger, digest
+
+HOW = How(room=1, rate=None, blocks=True)
+
+
+class Stream:
+    """One trigger with a source, and the store's sides of it."""
+
+    def __init__(self, ledger: Ledger, *, owner: str = "me", name: str = "stream") -> None:
+        self.ledger = ledger
+        self.sources = Sources(ledger.db, owner)
+        self.streams = Streams(ledger.db)
+        self.lives = Lives(ledger.db)
+        self.leftovers = Leftovers(ledger.db)
+        self.uid = new_uid()
+        body = '{"kind":"log"}'
+        ledger.triggers.create(
+            [
+                NewTrigger(
+                    name=name,
+                    kind="log",
+                    definition_hash=digest(body),
+                    definition=body,
+                    template_hash="t" * 32,
+                    job="{}",
+                    uid=self.uid,
+                    partitions=[],
+                    stream=True,
+                )
+            ],
+            "test",
+        )
+        self.sources.found(self.uid, "one", {"p0": "0"})
+
+    @property
+    def row(self) -> Source:
+        found = self.sources.get(self.uid)
+        assert found is not None
+        return found
+
+    def place(self, name: str = "p0") -> StreamPartition:
+        return next(p for p in self.sources.partitions(self.uid) if p.name == name)
+
+    def plan(self, *ends: int, how: How = HOW, at: StreamPartition | None = None, **batch: Any):
+        """Take in ranges that end at `ends`; returns the names of the partitions that took them."""
+        place = at or self.place()
+        return self.streams.take_in(self.row, {place: self.batches(place, *ends, **batch)}, how)
+
+    @staticmethod
+    def batches(place: StreamPartition, *ends: int, **batch: Any) -> list[StreamBatch]:
+        starts = [int(place.planned or 0), *ends]
+        return [
+            StreamBatch(start=str(a), end=str(b), values={"log": {"start": a, "end": b}}, **batch)
+            for a, b in zip(starts, ends, strict=False)
+        ]
+
+    def runs(self) -> list[Run]:
+        """All runs, by where they begin; those of one place by their end, the longest first."""
+        return sorted(
+            self.ledger.runs(), key=lambda r: (int(r.range_start or 0), -int(r.range_end or 0))
+        )
+
+    def finish(self, run: Run, state: RunState = RunState.SUCCEEDED, **settle: Any) -> Run:
+        return self.ledger.finish(run, state, **settle)
+
+    def leaves(self) -> list[tuple[str | None, str | None]]:
+        """The ranges of the runs with a place, in their order."""
+        ordered = sorted(
+            (r for r in self.ledger.runs() if r.ordinal is not None), key=lambda r: r.ordinal or 0
+        )
+        return [(r.range_start, r.range_end) for r in ordered]
+
+
+@pytest.fixture
+def stream(ledger: Ledger) -> Stream:
+    """A stream with one partition that begins at 0."""
+    return Stream(ledger)
+
+
+def test_batches_move_planned_and_wait_in_line(stream: Stream) -> None:
+    """Runs are inserted with their ranges as `planned` moves; only as many as there is room for
+    become ready, the earliest first."""
+    assert stream.plan(10, 20, 30) == {"p0"}
+    place = stream.place()
+    assert (place.planned, place.done, place.ordinal) == ("30", "0", 3 * STRIDE)
+    assert (place.open_runs, place.in_line) == (3, 2)
+    assert [r.queue for r in stream.runs()] == ["ready", "line", "line"]
+    assert [r.key for r in stream.runs()] == ["p0/0-10", "p0/10-20", "p0/20-30"]
+    stream.finish(stream.runs()[0])
+    assert [r.queue for r in stream.runs()] == [None, "ready", "line"]
+    assert stream.place().done == "10"
+
+
+def test_a_partition_that_moved_meanwhile_takes_nothing(stream: Stream) -> None:
+    """A batch that was planned from an older state of its partition is left out."""
+    before = stream.place()
+    stream.plan(10)
+    assert stream.plan(20, at=before) == set()
+    assert len(stream.runs()) == 1
+    assert stream.place().planned == "10"
+
+
+def test_two_orchestrators_never_take_in_the_same_range(
+    open_ledger: Callable[..., Ledger],
+) -> None:
+    """Whichever commits first has it; the other one's batch is left out."""
+    first = Stream(open_ledger())
+    other = Streams(open_ledger("other").db)
+    place, row = first.place(), first.row
+    batches = first.batches(place, 10)
+    taken = [
+        first.streams.take_in(row, {place: batches}, HOW),
+        other.take_in(row, {place: batches}, HOW),
+    ]
+    assert taken == [{"p0"}, set()]
+    assert first.leaves() == [("0", "10")]
+
+
+def test_a_source_belongs_to_one_living_orchestrator(open_ledger: Callable[..., Ledger]) -> None:
+    """Another one claims it only once its owner's lease is over."""
+    mine, theirs = open_ledger("me"), open_ledger("they")
+    stream = Stream(mine)
+    mine.leases.renew(30 * SECOND)
+    theirs.leases.renew(3600 * SECOND)
+    stream.sources.claim([stream.uid])
+    Sources(theirs.db, "they").claim([stream.uid])
+    assert stream.row.owner == "me"
+    mine.leases.give_back()
+    Sources(theirs.db, "they").claim([stream.uid])
+    assert stream.row.owner == "they"
+
+
+def test_a_dead_run_holds_its_line_up_until_it_is_let_go(stream: Stream) -> None:
+    """With `blocks` the line stands still behind a dead run; discarding and promoting moves it."""
+    stream.plan(10, 20)
+    dead = stream.finish(stream.runs()[0], RunState.DEAD, blocks=True)
+    assert stream.place().blocked
+    assert [r.queue for r in stream.runs()] == [None, "line"]
+    assert stream.streams.promote(stream.uid, ["p0"], HOW) == 0
+    stream.ledger.commands.discard(None, [dead.id], "", "test")
+    assert stream.place().done == "10"
+    assert stream.streams.promote(stream.uid, ["p0"], HOW) == 1
+
+
+def test_a_lost_range_is_dead_at_once(stream: Stream) -> None:
+    """It stands in the ledger with its place; released, `done` goes over it."""
+    stream.plan(10, state=RunState.DEAD, reason="lost range: x")
+    assert stream.place().done == "0"
+    stream.plan(20, state=RunState.DEAD, reason="lost range: y", released=True)
+    [first, second] = stream.runs()
+    assert (first.state, first.released, second.released) == (RunState.DEAD, False, True)
+    stream.ledger.commands.discard(None, [first.id], "", "test")
+    assert stream.place().done == "20"
+
+
+def test_a_skipped_range_needs_nobody(stream: Stream) -> None:
+    """Ranges in which nothing is to run are in the ledger, and `done` goes over them."""
+    stream.plan(10, state=RunState.SKIPPED, reason="filtered")
+    assert stream.place().done == "10"
+
+
+def halves(run: Run) -> list[StreamBatch]:
+    start, end = int(run.range_start or 0), int(run.range_end or 0)
+    middle = (start + end) // 2
+    return [
+        StreamBatch(start=str(a), end=str(b), values={})
+        for a, b in ((start, middle), (middle, end))
+    ]
+
+
+def test_halves_stand_in_the_place_of_their_run(stream: Stream) -> None:
+    """A split run ends as skipped and leaves its place; the ranges of what has a place tile."""
+    stream.plan(1024, 2048)
+    run = stream.finish(stream.runs()[0], RunState.DEAD, blocks=True)
+    for _ in range(10):
+        assert stream.streams.split(run.id, halves(run), HOW)
+        left = next(r for r in stream.runs() if r.queue == "ready")
+        assert left.range_start == "0"
+        run = stream.finish(left, RunState.DEAD, blocks=True)
+    assert (run.range_start, run.range_end) == ("0", "1")
+    leaves = stream.leaves()
+    assert leaves[0][0] == "0"
+    assert leaves[-1][1] == "2048"
+    assert all(a[1] == b[0] for a, b in itertools.pairwise(leaves))
+    assert sum(r.reason == "split" for r in stream.runs()) == 10
+
+
+def test_a_run_is_halved_once(stream: Stream) -> None:
+    """Splitting it again, or one that is not dead, changes nothing."""
+    stream.plan(10)
+    [run] = stream.runs()
+    assert not stream.streams.split(run.id, halves(run), HOW)
+    run = stream.finish(run, RunState.DEAD, blocks=True)
+    assert stream.streams.split(run.id, halves(run), HOW)
+    assert not stream.streams.split(run.id, halves(run), HOW)
+    assert stream.leaves() == [("0", "5"), ("5", "10")]
+
+
+def test_a_place_is_halved_twenty_times_at_most(stream: Stream) -> None:
+    """Then there is no room between two ordinals, and the run stays dead."""
+    stream.plan(10)
+    run = stream.finish(stream.runs()[0], RunState.DEAD, blocks=True)
+    parts: list[StreamBatch] = []
+    for depth in range(20):
+        parts = [
+            StreamBatch(start="0", end=f"{depth}.5", values={}),
+            StreamBatch(start=f"{depth}.5", end="10", values={}),
+        ]
+        assert stream.streams.split(run.id, parts, HOW)
+        left = next(r for r in stream.ledger.runs() if r.queue == "ready")
+        run = stream.finish(left, RunState.DEAD, blocks=True)
+    assert not stream.streams.split(run.id, parts, HOW)
+    assert stream.ledger.run(run).state is RunState.DEAD
+
+
+def life(stream: Stream) -> Run:
+    """A life that begins where the partition stands."""
+    place = stream.place()
+    at = place.planned or "0"
+    batch = StreamBatch(
+        start=at, end=at, values={"log": {"start": int(at)}}, life_us=MINUTE, stall_us=SECOND
+    )
+    assert stream.streams.take_in(stream.row, {place: [batch]}, HOW) == {"p0"}
+    return stream.runs()[-1]
+
+
+def test_progress_moves_a_life_and_its_partition(stream: Stream) -> None:
+    """Run, `planned` and `done` move together; progress that was read of an older attempt or
+    place moves nothing."""
+    life(stream)
+    [flight] = stream.ledger.claim()
+    stream.ledger.accept(flight)
+    [seen] = stream.lives.open(stream.uid)
+    news = Reached(life=seen, position="40", final=False)
+    assert stream.lives.reached(stream.uid, [news]) == 1
+    assert stream.lives.reached(stream.uid, [news]) == 0
+    place = stream.place()
+    assert (place.planned, place.done) == ("40", "40")
+    [run] = stream.runs()
+    assert (run.range_start, run.range_end, run.tries) == ("0", "40", 0)
+
+
+def test_a_life_ends_only_after_its_last_progress_was_read(stream: Stream) -> None:
+    """An ended attempt waits until somebody has said where it got to."""
+    life(stream)
+    [flight] = stream.ledger.claim()
+    flight = stream.ledger.accept(flight)
+    assert stream.ledger.end(flight)
+    assert stream.ledger.endings.unsettled(10) == []
+    [seen] = stream.lives.open(stream.uid)
+    assert seen.closing
+    assert seen.attempt_state is AttemptState.SUCCEEDED
+    stream.lives.reached(stream.uid, [Reached(life=seen, position="7", final=True)])
+    assert stream.ledger.settle(RunState.SUCCEEDED) == 1
+    [run] = stream.runs()
+    assert (run.state, run.range_end) == (RunState.SUCCEEDED, "7")
+    assert stream.lives.open(stream.uid) == []
+    following = life(stream)
+    assert following.range_start == "7"
+
+
+def test_a_dead_life_holds_its_partition_up_behind_its_progress(stream: Stream) -> None:
+    """What it had done stays done."""
+    life(stream)
+    [flight] = stream.ledger.claim()
+    flight = stream.ledger.accept(flight)
+    stream.ledger.end(flight, state=AttemptState.FAILED)
+    [seen] = stream.lives.open(stream.uid)
+    stream.lives.reached(stream.uid, [Reached(life=seen, position="9", final=True)])
+    stream.ledger.settle(RunState.DEAD, blocks=True)
+    place = stream.place()
+    assert (place.planned, place.done, place.blocked) == ("9", "9", True)
+
+
+def test_checkpoints_jump_only_while_paused(stream: Stream) -> None:
+    """A bridge in the ledger, keys of their own for what comes again, a stale plan left out."""
+    stream.plan(10)
+    before = stream.place()
+    with pytest.raises(Conflict, match="only while it is paused"):
+        stream.sources.set_checkpoints("stream", {"p0": "5"}, "why", "me")
+    stream.ledger.triggers.pause("stream", "", "me")
+    with pytest.raises(Missing, match="no partition 'p9'"):
+        stream.sources.set_checkpoints("stream", {"p9": "5"}, "why", "me")
+    stream.sources.set_checkpoints("stream", {"p0": "5"}, "why", "me")
+    assert stream.plan(20, at=before) == set()
+    stream.plan(10)
+    bridge = next(r for r in stream.runs() if r.state is RunState.SKIPPED)
+    assert (bridge.range_start, bridge.range_end, bridge.reason) == ("10", "5", "checkpoint: why")
+    assert {r.key for r in stream.runs()} == {"p0/0-10", "p0/jump-1", "p0/5-10~1"}
+
+
+def test_checkpoints_of_a_schedule_are_not_set(ledger: Ledger) -> None:
+    """They are due times, and follow the schedule."""
+    ledger.trigger(name="cron")
+    with pytest.raises(Conflict, match="no checkpoints that can be set"):
+        Sources(ledger.db, "me").set_checkpoints("cron", {"schedule": "5"}, "why", "me")
+
+
+def test_restarting_closes_what_is_gone_and_begins_what_is_new(stream: Stream) -> None:
+    """Asked for once, done once."""
+    stream.plan(10)
+    stream.sources.found(stream.uid, "one", {"p1": "0"})
+    stream.ledger.triggers.pause("stream", "", "me")
+    stream.sources.ask_restart("stream", "made again", "me")
+    stream.sources.restart(stream.uid, "two", {"p0": "3", "p2": "0"})
+    stream.sources.restart(stream.uid, "three", {"p0": "7"})
+    assert stream.row.identity == "two"
+    places = {p.name: p.planned for p in stream.sources.partitions(stream.uid)}
+    assert places == {"p0": "3", "p1": None, "p2": "0"}
+
+
+def put_back(stream: Stream, start: int, end: int) -> str:
+    """A run as a restore has found it on the cluster: with a range, and no place."""
+    key = f"p0/{start}-{end}"
+    row = new_run(
+        stream.ledger.db.instance,
+        stream.uid,
+        key,
+        version=1,
+        definition=stream.row.definition,
+        origin=Origin.RESTORED,
+        partition="p0",
+        due_at=stream.ledger.clock.now(),
+        now=stream.ledger.clock.now(),
+    ) | {"range_start": str(start), "range_end": str(end)}
+    stream.ledger.db.write(lambda tx: tx.conn.execute(sa.insert(runs_table), [row]), "test")
+    return row["id"]
+
+
+def test_what_a_restore_has_found_takes_its_place_before_anything_is_planned(
+    stream: Stream,
+) -> None:
+    """Runs that follow each other are gone over; one further on bounds what may be planned."""
+    put_back(stream, 0, 10)
+    put_back(stream, 10, 25)
+    far = put_back(stream, 40, 50)
+    assert stream.streams.has_loose(stream.uid) == {"p0"}
+    assert stream.streams.absorb(stream.uid, "p0") == "40"
+    assert stream.place().planned == "25"
+    assert stream.place().done == "0"
+    stream.plan(40)
+    assert stream.streams.absorb(stream.uid, "p0") is None
+    assert stream.place().planned == "50"
+    assert stream.leaves() == [("0", "10"), ("10", "25"), ("25", "40"), ("40", "50")]
+    assert stream.ledger.run(far).ordinal == 3 * STRIDE
+    assert stream.streams.has_loose(stream.uid) == set()
+
+
+def test_retention_removes_a_prefix_of_halves_too(stream: Stream) -> None:
+    """Ended leaves go from the front, `base` follows, what is left still tiles."""
+    stream.plan(8, 16)
+    run = stream.finish(stream.runs()[0], RunState.DEAD, blocks=True)
+    stream.streams.split(run.id, halves(run), HOW)
+    for _ in range(3):
+        ready = next(r for r in stream.runs() if r.queue == "ready")
+        stream.finish(ready, blocks=True)
+    assert stream.place().done == "16"
+    stream.ledger.clock.advance(60 * SECOND)
+    stream.plan(24)
+    while stream.ledger.retention.sweep(stream.ledger.clock.now() - SECOND, limit=2):
+        pass
+    rows = stream.ledger.rows(sa.text("SELECT base, base_ordinal, ordinal FROM partitions"))
+    assert rows == [{"base": "16", "base_ordinal": 2 * STRIDE, "ordinal": 3 * STRIDE}]
+    assert stream.leaves() == [("16", "24")]
+
+
+def test_retention_waits_for_objects(stream: Stream) -> None:
+    """A run whose objects are still there stays until they are removed."""
+    inputs: Sequence[Mapping[str, Any]] = [{"Source": {"Type": "s3"}, "Target": "/in"}]
+    stream.plan(10, inputs=inputs)
+    [run] = stream.runs()
+    assert run.data == {"log": {"start": 0, "end": 10}, "inputs": 1}
+    stream.finish(run)
+    stream.ledger.clock.advance(60 * SECOND)
+    now = stream.ledger.clock.now()
+    assert stream.ledger.retention.sweep(now) == 0
+    [(run_id, objects)] = stream.leftovers.payloads(stream.uid, now)
+    assert (run_id, objects) == (run.id, list(inputs))
+    stream.leftovers.removed([run_id])
+    assert stream.leftovers.payloads(stream.uid, now) == []
+    assert stream.ledger.retention.sweep(now) == 1
+
+
+def test_dead_runs_are_tended_once(stream: Stream) -> None:
+    """What the source says is kept; released, it holds nothing up; redriven, it is asked anew."""
+    stream.plan(10, 20)
+    run = stream.finish(stream.runs()[0], RunState.DEAD, blocks=True)
+    [found] = stream.leftovers.untended(stream.uid)
+    assert (found.id, found.start, found.end) == (run.id, "0", "10")
+    assert stream.leftovers.keep(run.id, {"copy": "s3://x"}, release=True, how=HOW)
+    assert not stream.leftovers.keep(run.id, {}, release=True, how=HOW)
+    assert stream.leftovers.untended(stream.uid) == []
+    assert [r.queue for r in stream.runs()] == [None, "ready"]
+    assert stream.place().done == "10"
+    stream.ledger.commands.retry(run.id, "me")
+    assert stream.ledger.run(run).kept is None
+
+
+@pytest.mark.parametrize(
+    ("partition", "start", "end"), [("logs/3", "0", "10"), ("shardId-0001", "at:1_2", "end")]
+)
+def test_keys_of_ranges_are_read_back(partition: str, start: str, end: str) -> None:
+    """After a restore a job's key says which range it was for."""
+    batch = StreamBatch(start=start, end=end, values={})
+    for generation in (0, 3):
+        key = batch_key(partition, batch, generation=generation, ordinal=0)
+        assert read_key(key) == (partition, start, end)
+    assert read_key("2026-03-29T01:00:00Z") is None
