@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from bacalhau_client.devnode import DevNode, DevNodeConfig
+from orchestrator.cli.devnode import task_commands
 from tests.support.inprocess import Orch
 
 
@@ -42,7 +43,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     """A fresh one for each page, so that a page says all that it needs."""
     directory = tmp_path / "work"
     directory.mkdir()
-    node = DevNode(DevNodeConfig(data_dir=tmp_path / "node", images={"alpine:3.20": "-"}))
+    images = {"alpine:3.20": "-", **task_commands()}
+    node = DevNode(DevNodeConfig(data_dir=tmp_path / "node", images=images))
     node.start()
     try:
         with Orch.start(tmp_path / "orch", node.url) as orch:

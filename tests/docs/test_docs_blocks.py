@@ -17,9 +17,12 @@ from tests.support.markdown import ROOT, Block, Command, blocks, commands, docum
 from tests.support.waiting import until
 
 _LANGUAGES = {"console", "yaml", "json", "python", "bash", "mermaid"}
-_NOT_RUN_AT_MOST = 12
+_NOT_RUN_AT_MOST = 16
 # Commands that change nothing: asked again until they show what the page shows.
-_ASKING = ("runs list", "runs show", "triggers list", "triggers show", "status", "dead list")
+_ASKING = (
+    *("runs list", "runs show", "triggers list", "triggers show", "status", "dead list"),
+    "checkpoints show",
+)
 _MINIMUM: Mapping[str, Any] = {"apiVersion": "orch/v1", "kind": "cron", "name": "fragment"}
 
 
@@ -34,6 +37,8 @@ def test_every_block_of_a_page_does_what_it_says(file: Path, request: pytest.Fix
     if not any(block.language != "mermaid" for block in found):
         return
     stage: Stage = request.getfixturevalue("stage")
+    if any("$BROKERS" in block.text for block in found):
+        stage.environment["BROKERS"] = request.getfixturevalue("kafka").bootstrap
     for block in found:
         _RUNNERS[block.language](stage, block)
 
@@ -94,7 +99,8 @@ def _yaml(stage: Stage, block: Block) -> None:
     name = block.name or "block.yaml"
     text = block.text
     if "apiVersion" not in data and "Type" not in data:
-        when = {} if data.keys() & {"schedule", "every", "at"} else {"every": "1m"}
+        timed = data.get("kind", "cron") != "cron" or data.keys() & {"schedule", "every", "at"}
+        when = {} if timed else {"every": "1m"}
         text = yaml.safe_dump({**_MINIMUM, **when, **data})
     (stage.directory / name).write_text(text)
     code, output = stage.run(f"orch validate -f {name}")
