@@ -36,6 +36,8 @@ class Stream:
 
     name: str
     arn: str
+    endpoint: str
+    """Where the service is asked."""
     created: int
     """Milliseconds since 1970."""
     retention: int

@@ -53,6 +53,7 @@ class Service(Client):
         return Stream(
             name=str(summary["StreamName"]),
             arn=str(summary["StreamARN"]),
+            endpoint=str(self.boto_client().meta.endpoint_url),
             created=_ms(summary["StreamCreationTimestamp"]),
             retention=int(summary["RetentionPeriodHours"]) * 3_600_000,
             now=_clock(answer),
@@ -97,7 +98,7 @@ class Service(Client):
 
     def _ask(self, operation: str, *, shard: str | None = None, **question: Any) -> Any:
         try:
-            call: Callable[..., Any] = getattr(self._client(), operation)
+            call: Callable[..., Any] = getattr(self.boto_client(), operation)
             return call(**question)
         except Exception as error:
             found = errors.translate(
@@ -107,7 +108,8 @@ class Service(Client):
                 raise
             raise found from error
 
-    def _client(self) -> Any:
+    def boto_client(self) -> Any:
+        """boto3's client, which is made on first use."""
         with self._lock:
             if self._made is None:
                 sessions: Any = importlib.import_module("boto3.session")

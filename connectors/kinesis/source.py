@@ -174,7 +174,7 @@ class ShardSource(StreamSource):
             "stream": stream.name,
             "arn": stream.arn,
             "region": stream.arn.split(":")[3],
-            "endpoint": self.settings.endpoint or "",
+            "endpoint": stream.endpoint,
             "shard": shard,
             "start": str(records[0].sequence),
             "end": str(records[-1].sequence),

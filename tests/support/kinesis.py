@@ -23,7 +23,16 @@ from connectors.kinesis.positions import Position
 from connectors.kinesis.range import RangeSource
 from connectors.kinesis.settings import parse_settings
 from connectors.kinesis.source import ShardSource
-from connectors.streams import END, Batch, Place, RunRef, SourceContext, SourceUnavailable, Want
+from connectors.streams import (
+    END,
+    Batch,
+    Place,
+    RunRef,
+    SourceContext,
+    SourceUnavailable,
+    StreamSource,
+    Want,
+)
 
 DAY = 86_400_000  # milliseconds
 BEGUN = 1_750_000_000_000
@@ -112,6 +121,7 @@ class ScriptedKinesis(Client):
         return Stream(
             name="clicks",
             arn=arn,
+            endpoint="https://kinesis.eu-central-1.amazonaws.com",
             created=self.created,
             retention=self.retention,
             now=self.now,
@@ -190,7 +200,7 @@ def open_source(
 class Core:
     """Keeps positions as whoever runs a source does, and checks that batches follow each other."""
 
-    def __init__(self, opened: Callable[[], ShardSource]) -> None:
+    def __init__(self, opened: Callable[[], StreamSource]) -> None:
         self._opened = opened
         self.source = opened()
         self.planned: dict[str, str] = {}
@@ -237,12 +247,12 @@ class Core:
         """All runs have ended."""
         self.done = dict(self.planned)
 
-    def drain(self, *, rounds: int = 200) -> list[Batch]:
+    def drain(self, *, wait: float = 30, rounds: int = 200) -> list[Batch]:
         """Poll, complete and discover until nothing comes any more; the batches of this time."""
         before, quiet = len(self.taken), 0
         for _ in range(rounds):
             try:
-                came = self.poll(wait=30)
+                came = self.poll(wait=wait)
             except SourceUnavailable:  # what happened before is told once
                 continue
             self.complete()

@@ -11,7 +11,7 @@ Environment, beside what every task of orch gets (ORCH_RUN_ID, ORCH_ATTEMPT, ORC
 
     KINESIS_STREAM       name of the stream, or its ARN
     KINESIS_SHARD, KINESIS_START, KINESIS_END
-    KINESIS_ENDPOINT     where it is not AWS's own service
+    KINESIS_ENDPOINT     address of the service; without it AWS's own in AWS_REGION
     AWS_REGION           and whatever else boto3 looks for, such as AWS_ACCESS_KEY_ID
 
 Exit codes:
@@ -63,6 +63,11 @@ class Range:
     shard: str
     start: int
     end: int
+
+    @property
+    def by_arn(self) -> bool:
+        """Whether the stream is named by its ARN."""
+        return self.stream.startswith("arn:")
 
 
 @dataclass(kw_only=True)
@@ -118,7 +123,8 @@ def read(
         try:
             if iterator is None:
                 iterator = open_iterator(client, wanted, at)
-            answer = client.get_records(ShardIterator=iterator, Limit=10_000)
+            named = {"StreamARN": wanted.stream} if wanted.by_arn else {}
+            answer = client.get_records(ShardIterator=iterator, Limit=10_000, **named)
         except (BotoCoreError, ClientError) as error:
             iterator = judged(error, iterator)
             pause(4 * PACE)
@@ -143,7 +149,7 @@ def read(
 def open_iterator(client: Any, wanted: Range, at: int | None) -> str:
     """An iterator at the start of the range, or behind the record `at`."""
     answer = client.get_shard_iterator(
-        **{"StreamARN" if wanted.stream.startswith("arn:") else "StreamName": wanted.stream},
+        **{"StreamARN" if wanted.by_arn else "StreamName": wanted.stream},
         ShardId=wanted.shard,
         ShardIteratorType="AT_SEQUENCE_NUMBER" if at is None else "AFTER_SEQUENCE_NUMBER",
         StartingSequenceNumber=str(wanted.start if at is None else at),
