@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from concurrent.futures import FIRST_EXCEPTION, Future, wait
-from typing import Any, NoReturn
+from typing import Any, TypeVar
 
 from connectors.kafka.cluster import (
     TIMEOUT,
@@ -33,10 +33,24 @@ except ImportError as _missing:
         "`client: confluent` needs the library confluent-kafka: install orch-bacalhau[kafka-fast]"
     ) from _missing
 
+T = TypeVar("T")
+
 _kafka: Any = confluent_kafka
 _admin: Any = confluent_kafka.admin
 _Error: Any = confluent_kafka.KafkaError
+_MOVED = frozenset(
+    {
+        _Error._NOENT,
+        _Error._TIMED_OUT,
+        _Error.LEADER_NOT_AVAILABLE,
+        _Error.NOT_LEADER_FOR_PARTITION,
+        _Error.FENCED_LEADER_EPOCH,
+        _Error.UNKNOWN_LEADER_EPOCH,
+    }
+)
 _GRACE = 2.0  # seconds in which a broker that cannot be reached may come up
+_AGAIN = 0.2  # seconds between two tries
+_TRY = 3.0  # seconds for one of them: a dead broker is waited for to the end
 _LOOK = 0.05  # seconds between two looks whether the brokers can be reached at all
 _OPTIONS: Mapping[str, Any] = {
     "log_level": 0,
@@ -60,17 +74,18 @@ class ConfluentCluster(Cluster):
         self._lock = threading.Lock()
         self._client: Any = None
         self._groups = PythonCluster(connection)
-        self._closed = False
+        self._closed = threading.Event()
         self._trouble: tuple[float, Any] = (0.0, None)
         self._down = False
 
     def topic(self, name: str) -> TopicInfo:
         doing = f"topic {name}"
-        names = _kafka.TopicCollection([name])
-        (found,) = self._ask(doing, "describe_topics", names).values()
+        found = self._patiently(doing, lambda: self._describe(doing, name))
         resource = _admin.ConfigResource(_admin.ConfigResource.Type.TOPIC, name)
         try:
-            (settings,) = self._ask(doing, "describe_configs", [resource]).values()
+            (settings,) = self._patiently(
+                doing, lambda: self._ask(doing, "describe_configs", [resource])
+            ).values()
         except SourceRefused:  # they may be known to fewer people than the topic
             settings: Mapping[str, Any] = {}
         values: dict[str, Any] = {key: entry.value for key, entry in settings.items()}
@@ -81,6 +96,11 @@ class ConfluentCluster(Cluster):
             retention_ms=retention if retention >= 0 else None,
             cleanup_policy=values.get("cleanup.policy") or "",
         )
+
+    def _describe(self, doing: str, name: str) -> Any:
+        names = _kafka.TopicCollection([name])
+        (found,) = self._ask(doing, "describe_topics", names).values()
+        return found
 
     def ends(
         self, partitions: Collection[TopicPartition], *, committed_only: bool
@@ -110,24 +130,44 @@ class ConfluentCluster(Cluster):
         levels = _kafka.IsolationLevel
         isolation = levels.READ_COMMITTED if committed_only else levels.READ_UNCOMMITTED
         specs = {_kafka.TopicPartition(*p): which for p in partitions}
-        try:
-            answer = self._ask(asking(partitions), "list_offsets", specs, isolation_level=isolation)
-        except _NoLeader:
-            self._without_leader(partitions)
-        found = {TopicPartition(p.topic, p.partition): at.offset for p, at in answer.items()}
-        if _kafka.OFFSET_INVALID in found.values():  # a broker died, and that is no error here
-            raise fault(asking(partitions), self._connection, None, "a leader did not answer")
-        return found
-
-    def _without_leader(self, partitions: Collection[TopicPartition]) -> NoReturn:
-        """The library says no more than that; a look at the topics tells why."""
         doing = asking(partitions)
+
+        def look() -> dict[TopicPartition, int]:
+            answer = self._ask(doing, "list_offsets", specs, isolation_level=isolation)
+            found = {TopicPartition(p.topic, p.partition): at.offset for p, at in answer.items()}
+            if _kafka.OFFSET_INVALID in found.values():
+                raise _Moved("a leader did not answer")  # which is no error here
+            return found
+
+        return self._patiently(doing, look, lambda: self._find_leaders(doing, partitions))
+
+    def _find_leaders(self, doing: str, partitions: Collection[TopicPartition]) -> None:
+        """Let the library look again, where the partitions exist: by itself it keeps to the
+        leaders that it knows, and looking may make a topic."""
         for name in sorted({partition.topic for partition in partitions}):
-            there = self.topic(name).partitions
-            missing = [p.partition for p in partitions if p.topic == name]
-            if not set(missing) <= set(there):
+            there = {partition.id for partition in self._describe(doing, name).partitions}
+            if not {p.partition for p in partitions if p.topic == name} <= there:
                 raise fault(doing, self._connection, UNKNOWN_TOPIC_OR_PARTITION, "")
-        raise fault(doing, self._connection, None, "a partition has no leader now")
+            try:
+                self._connected(doing).list_topics(name, timeout=_TRY)
+            except _kafka.KafkaException as error:
+                raise _Moved(error.args[0].str()) from error
+
+    def _patiently(
+        self, doing: str, question: Callable[[], T], prepare: Callable[[], None] | None = None
+    ) -> T:
+        """Ask again until somebody answers who knows, `prepare` before each further time."""
+        deadline = time.monotonic() + TIMEOUT
+        again = False
+        while True:
+            try:
+                if again and prepare is not None:
+                    prepare()
+                return question()
+            except _Moved as error:
+                if time.monotonic() > deadline or self._closed.wait(_AGAIN):
+                    raise fault(doing, self._connection, None, str(error)) from error
+                again = True
 
     def committed(
         self, group: str, partitions: Collection[TopicPartition]
@@ -139,7 +179,7 @@ class ConfluentCluster(Cluster):
 
     def close(self) -> None:
         with self._lock:
-            self._closed = True
+            self._closed.set()
             self._client = None
         self._groups.close()
 
@@ -149,7 +189,7 @@ class ConfluentCluster(Cluster):
             client = self._connected(doing)
             client.poll(0)  # what was said before this question is not about it
             begun = time.monotonic()
-            futures = getattr(client, method)(subject, request_timeout=TIMEOUT, **options)
+            futures = getattr(client, method)(subject, request_timeout=_TRY, **options)
             waiting: set[Future[Any]] = set(futures.values())
             while waiting:
                 waiting = wait(waiting, _LOOK, FIRST_EXCEPTION).not_done
@@ -159,13 +199,13 @@ class ConfluentCluster(Cluster):
             self._down = False
             return answer
         except _kafka.KafkaException as error:
-            if error.args[0].code() == _Error._NOENT:
-                raise _NoLeader from error
+            if error.args[0].code() in _MOVED:
+                raise _Moved(error.args[0].str()) from error
             raise from_librdkafka(doing, self._connection, error.args[0]) from error
 
     def _connected(self, doing: str) -> Any:
         with self._lock:
-            if self._closed:
+            if self._closed.is_set():
                 raise SourceUnavailable(f"{doing}: the connection was closed")
             if self._client is None:
                 options = {**librdkafka_options(self._connection), **_OPTIONS}
@@ -190,5 +230,5 @@ class ConfluentCluster(Cluster):
             raise mapped
 
 
-class _NoLeader(Exception):
-    """The library knows no leader of a partition that was asked about, and not why."""
+class _Moved(Exception):
+    """Nobody answered, or one who is not the one to ask: who that is may be known soon."""
