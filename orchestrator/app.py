@@ -30,6 +30,7 @@ from orchestrator.services.dispatcher import Dispatcher
 from orchestrator.services.firing import FiringService
 from orchestrator.services.housekeeping import Housekeeping
 from orchestrator.services.lease import LeaseKeeper
+from orchestrator.services.placement import Placement
 from orchestrator.services.reader import Shelf
 from orchestrator.services.reconciler import Reconciler
 from orchestrator.services.renderer import Renderer
@@ -173,6 +174,7 @@ class App:
             known_paths={kind: known_paths(self.registry, kind) for kind in self.registry.kinds},
             max_spec_bytes=config.max_spec_bytes,
             lost=self._lost,
+            avoid=Placement(self.client, self.reads, clock).avoid,
         )
         self.sources = SourceService(
             clock,

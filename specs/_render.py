@@ -84,6 +84,8 @@ class Template:
     targets: frozenset[str]
     queue_timeout: int
     namespace: str
+    placed: bool
+    """Whether the job itself says on which nodes it runs, or waits for one to come."""
     digest: bytes
 
     def render(
@@ -96,6 +98,7 @@ class Template:
         timeouts: tuple[int, int],
         inputs: Sequence[Mapping[str, Any]] = (),
         inline_inputs: Sequence[InlineInput] = (),
+        avoid_node: str = "",
         max_bytes: int = MAX_SPEC,
     ) -> Rendered:
         """Fill the template in for one attempt.
@@ -105,6 +108,7 @@ class Template:
         to seconds. The job's own input sources come first, then `inputs`, which are Bacalhau's
         (`{"Source": {"Type": …, "Params": …}, "Target": …}`, of the types s3, localDirectory,
         ipfs, inline and urlDownload), then `inline_inputs`; no two may have one target.
+        With `avoid_node` the job does not run on the node of that name.
         Raises RenderError, and TooLargeError above `max_bytes`.
         """
         filled: list[str] = []
@@ -119,12 +123,12 @@ class Template:
         all_labels.pop(LABEL_SPEC, None)
         whole = [_piece(piece, values, filled) for piece in self.pieces]
         try:
-            filled += (own["NAME"], own["TIMEOUTS"], own["ENV"], encode(all_labels))
+            filled += (own["NAME"], own["TIMEOUTS"], own["ENV"], encode(all_labels), avoid_node)
             seen = "\0".join(filled).encode()
             spec_hash = hashlib.sha256(self.digest + seen).hexdigest()[:32]
             own["LABELS"] = encode({**all_labels, LABEL_SPEC: spec_hash})
             body = "".join([own[text[1:]] if text[0] == "\0" else text for text in whole])
-            data = body.encode()
+            data = (_avoiding(body, avoid_node) if avoid_node else body).encode()
         except UnicodeEncodeError:
             raise RenderError("a value holds half of a surrogate pair, not a character") from None
         limit = min(max_bytes, HARD_CAP)
@@ -175,6 +179,14 @@ class Template:
         return f"[{','.join([*texts, *added])}]"
 
 
+def _avoiding(body: str, node: str) -> str:
+    """Add the constraint that leaves one node out; every node's label `name` is its id."""
+    document = json.loads(body)
+    constraint = {"Key": "name", "Operator": "!=", "Values": [node]}
+    document["Job"]["Constraints"] = [*(document["Job"].get("Constraints") or []), constraint]
+    return encode(document)
+
+
 def compile_template(job: Mapping[str, Any], *, known: KnownPaths = BASE_PATHS) -> Template:
     """Compile a job that `prepare` has returned. `known` says which values come from outside.
 
@@ -212,6 +224,7 @@ def compile_template(job: Mapping[str, Any], *, known: KnownPaths = BASE_PATHS) 
         targets=frozenset(place(str(mapping(source).get("Target"))) for source in sources),
         queue_timeout=mapping(task.get("Timeouts")).get("QueueTimeout") or 0,
         namespace=str(job.get("Namespace") or "default"),
+        placed=bool(job.get("Constraints") or mapping(task.get("Timeouts")).get("QueueTimeout")),
         digest=hashlib.sha256("\0".join(fixed).encode()).digest(),
     )
 

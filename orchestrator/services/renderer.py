@@ -52,8 +52,10 @@ class Renderer:
         known_paths: Mapping[str, specs.KnownPaths],
         max_spec_bytes: int,
         lost: Callable[[Run], str | None] = lambda _: None,
+        avoid: Callable[[Run], str] = lambda _: "",
     ) -> None:
-        """`lost` says why the events of a run are gone from their source, if that is known."""
+        """`lost` says why the events of a run are gone from their source, if that is known;
+        `avoid` names the node that its next attempt should leave out."""
         self._instance = instance
         self._clock = clock
         self._definitions = definitions
@@ -63,6 +65,7 @@ class Renderer:
         self._known_paths = known_paths
         self._max_spec_bytes = max_spec_bytes
         self._lost = lost
+        self._avoid = avoid
         self._lock = threading.Lock()
         self._compiled: OrderedDict[tuple[str, str], specs.Template] = OrderedDict()
 
@@ -104,6 +107,7 @@ class Renderer:
                 },
                 timeouts=(timeout, total),
                 inputs=_inputs(run),
+                avoid_node="" if template.placed else self._avoid(run),
                 max_bytes=self._max_spec_bytes,
             )
         except specs.RenderError as error:
