@@ -38,10 +38,11 @@ class FollowSource(TopicSource):
             position = int(life.position)
             found = committed.get(places[life.run_id])
             end = ends[life.partition].end
-            # Beyond the end lies nothing that could have been read.
+            # confluent-kafka sends metadata with the NUL that ends it in C. Beyond the end lies
+            # nothing that could have been read.
             if (
                 found is not None
-                and found.metadata == commit_metadata(life.run_id, life.attempt)
+                and found.metadata.rstrip("\0") == commit_metadata(life.run_id, life.attempt)
                 and position < found.offset <= end
             ):
                 position = found.offset

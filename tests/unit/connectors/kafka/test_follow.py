@@ -78,9 +78,10 @@ def test_only_commits_of_the_current_attempt_count(
         cluster.commits[GROUP, P0] = Committed(7, metadata)
         reached = source.progress([life(3, attempt=2)])["r1"]
         assert (reached.position, reached.lag) == ("3", 7), metadata
-    cluster.commits[GROUP, P0] = Committed(7, "r1/2")
-    reached = source.progress([life(3, attempt=2)])["r1"]
-    assert (reached.position, reached.lag) == ("7", 3)
+    for metadata in ("r1/2", "r1/2\0"):  # the second is what confluent-kafka makes of it
+        cluster.commits[GROUP, P0] = Committed(7, metadata)
+        reached = source.progress([life(3, attempt=2)])["r1"]
+        assert (reached.position, reached.lag) == ("7", 3)
 
 
 def test_progress_never_goes_back_nor_past_the_end(
