@@ -109,6 +109,14 @@ def test_simulate_of_nothing() -> None:
     assert done.out.endswith("0 firings\n")
 
 
+def test_simulate_is_for_due_times() -> None:
+    """A trigger that waits for events has no times that could be shown."""
+    Path("k.yaml").write_text("apiVersion: orch/v1\nkind: kafka\nname: k\ntopic: logs\n")
+    done = orch("simulate", "-f", "k.yaml")
+    assert done.code == 1
+    assert "k.yaml is of kind kafka, which has no due times" in done.err
+
+
 def test_schema_is_a_json_schema() -> None:
     """`orch schema cron` has the connector's settings, the policies and the job."""
     schema = orch("schema", "cron").json
