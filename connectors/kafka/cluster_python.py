@@ -106,10 +106,16 @@ class PythonCluster(Cluster):
             return {}
         specs = {_structs.TopicPartition(*p): which for p in partitions}
         isolation = _COMMITTED if committed_only else _UNCOMMITTED
-        answer = self._ask(
-            asking(partitions),
-            lambda admin: admin.list_partition_offsets(specs, isolation_level=isolation),
-        )
+        try:
+            answer = self._ask(
+                asking(partitions),
+                lambda admin: admin.list_partition_offsets(specs, isolation_level=isolation),
+            )
+        except SourceRefused:
+            # The library says of all it may not see that it does not exist.
+            for name in sorted({partition.topic for partition in partitions}):
+                self.topic(name)
+            raise
         return {TopicPartition(p.topic, p.partition): at.offset for p, at in answer.items()}
 
     def committed(

@@ -1,0 +1,115 @@
+"""Connections: equal ones are one, secrets stay inside, both clients get their words."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from connectors.kafka.connection import (
+    Connection,
+    Sasl,
+    Tls,
+    kafka_python_options,
+    librdkafka_options,
+)
+from connectors.kafka.faults import fault, from_kafka_python
+from connectors.streams import SourceRefused, SourceUnavailable
+
+SASL = Sasl(mechanism="SCRAM-SHA-256", user="alice", password="wonder")
+TLS = Tls(ca="/ca.pem", cert="/me.pem", key="/me.key", password="sealed")
+FULL = Connection(brokers=("a:1", "b:2"), client_id="c", rack="r1", sasl=SASL, tls=TLS)
+
+
+def test_no_secret_is_shown() -> None:
+    """Neither the text nor the representation of a connection tells a password."""
+    for text in (repr(FULL), str(FULL), f"{FULL}"):
+        assert "wonder" not in text
+        assert "sealed" not in text
+    assert str(FULL) == "a:1, b:2"
+
+
+def test_equal_ones_are_one() -> None:
+    """Equal connections are one key; another password is another connection."""
+    same = replace(FULL, sasl=replace(SASL), tls=replace(TLS))
+    assert {FULL: 1}[same] == 1
+    assert replace(FULL, sasl=replace(SASL, password="other")) != FULL
+
+
+@pytest.mark.parametrize(
+    ("sasl", "tls", "protocol"),
+    [
+        (None, None, "PLAINTEXT"),
+        (SASL, None, "SASL_PLAINTEXT"),
+        (None, TLS, "SSL"),
+        (SASL, TLS, "SASL_SSL"),
+    ],
+)
+def test_protocol(sasl: Sasl | None, tls: Tls | None, protocol: str) -> None:
+    """The security protocol follows from what there is."""
+    connection = replace(FULL, sasl=sasl, tls=tls)
+    assert connection.protocol == protocol
+    assert kafka_python_options(connection)["security_protocol"] == protocol
+    assert librdkafka_options(connection)["security.protocol"] == protocol
+
+
+def test_librdkafka_options() -> None:
+    """Everything stands in librdkafka's words; what is not set is left to it."""
+    assert librdkafka_options(FULL) == {
+        "bootstrap.servers": "a:1,b:2",
+        "client.id": "c",
+        "client.rack": "r1",
+        "security.protocol": "SASL_SSL",
+        "sasl.mechanism": "SCRAM-SHA-256",
+        "sasl.username": "alice",
+        "sasl.password": "wonder",
+        "ssl.ca.location": "/ca.pem",
+        "ssl.certificate.location": "/me.pem",
+        "ssl.key.location": "/me.key",
+        "ssl.key.password": "sealed",
+        "ssl.endpoint.identification.algorithm": "https",
+    }
+    plain = replace(FULL, sasl=None, tls=Tls(cert="/both.pem", check_hostname=False))
+    options = librdkafka_options(plain)
+    assert options["ssl.key.location"] == "/both.pem"
+    assert options["ssl.endpoint.identification.algorithm"] == "none"
+    assert "ssl.ca.location" not in options
+    assert "sasl.password" not in options
+
+
+def test_the_other_client_takes_its_options() -> None:
+    """Both kinds of clients of kafka-python know every option."""
+    from kafka import KafkaConsumer
+    from kafka.admin import KafkaAdminClient
+
+    options = set(kafka_python_options(FULL))
+    assert options <= set(KafkaAdminClient.DEFAULT_CONFIG)
+    assert options <= set(KafkaConsumer.DEFAULT_CONFIG)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [(3, "no such topic"), (29, "no right to the topic"), (-169, "password"), (25, "members")],
+)
+def test_what_does_not_mend_itself_is_refused(code: int, words: str) -> None:
+    """A refusal names what was asked, the brokers, the reason and a remedy."""
+    error = fault("topic logs", FULL, code, "detail")
+    assert isinstance(error, SourceRefused)
+    assert str(error).startswith("topic logs: Kafka at a:1, b:2: ")
+    assert words in str(error)
+    assert str(error).endswith(")")
+
+
+@pytest.mark.parametrize("code", [None, 5, 6, 7, 15, 16, -185, -195, 12345])
+def test_the_rest_may_pass(code: int | None) -> None:
+    """What is unknown or passes is worth another try."""
+    error = fault("topic logs", FULL, code, "no leader")
+    assert isinstance(error, SourceUnavailable)
+    assert str(error) == "topic logs: Kafka at a:1, b:2: no leader"
+
+
+def test_errors_of_the_network() -> None:
+    """An errno of the operating system is no error code of Kafka."""
+    assert isinstance(from_kafka_python("x", FULL, OSError(29, "no")), SourceUnavailable)
+    assert isinstance(from_kafka_python("x", FULL, ConnectionRefusedError()), SourceUnavailable)
+    assert isinstance(from_kafka_python("x", FULL, FileNotFoundError(2, "no")), SourceRefused)
