@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-live test-wheel kafka lint format bench docs lock clean
+.PHONY: help venv run test test-live test-wheel kafka lint format bench soak docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -81,6 +81,9 @@ format: venv ## bring the code into its form
 
 bench: venv ## benchmarks, with ratios to other schedulers
 	$(BIN)/python -m tests.bench
+
+soak: venv ## a million records in each mode, while daemon, broker and node are killed
+	$(BIN)/python -m tests.soak kafka $(SOAK_OPTIONS)
 
 docs: venv ## write docs/reference from the code
 	$(BIN)/python docs/generate.py

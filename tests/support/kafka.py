@@ -138,6 +138,12 @@ class Kafka:
         producer = self._producer(settings)
         _send(producer, topic, partition, values, keys, headers, timestamp_ms)
 
+    def produce_all(self, topic: str, values: Mapping[int, Iterable[bytes]]) -> None:
+        """Append values to several partitions, by one producer; returns when they are there."""
+        producer = self._producer({})
+        for partition, mine in values.items():
+            _send(producer, topic, partition, mine)
+
     def _producer(self, settings: Mapping[str, Any]) -> Producer:
         from confluent_kafka import Producer
 

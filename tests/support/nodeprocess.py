@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 from tests.support.jobs import IMAGES
@@ -16,8 +17,19 @@ _URL = re.compile(r"listens on (http://127\.0\.0\.1:(\d+))")
 class NodeProcess:
     """One data directory and one address; any number of processes, one after the other."""
 
-    def __init__(self, data_dir: Path) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        images: Mapping[str, str] = IMAGES,
+        capacity: int = 8,
+        shared: Path | None = None,
+    ) -> None:
+        """`images` are commands by image, `shared` is a directory that tasks may read."""
         self.data_dir = data_dir
+        self._options = ["--capacity", str(capacity)]
+        self._options += [f"--image={image}={command}" for image, command in images.items()]
+        self._options += [] if shared is None else [f"--allow-path={shared}"]
         self.url = ""
         self._port = 0
         self._log = data_dir.with_suffix(".log")
@@ -25,10 +37,8 @@ class NodeProcess:
 
     def start(self) -> None:
         """Start it; returns when it answers."""
-        command = [sys.executable, "-m", "bacalhau_client.devnode", "--capacity", "8"]
+        command = [sys.executable, "-m", "bacalhau_client.devnode", *self._options]
         command += ["--listen", f"127.0.0.1:{self._port}", "--data-dir", str(self.data_dir)]
-        for image, local in IMAGES.items():
-            command += ["--image", f"{image}={local}"]
         with self._log.open("wb") as log:
             process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
         self._process = process

@@ -1,0 +1,5 @@
+"""`python -m tests.soak`."""
+
+from tests.soak.cli import main
+
+main()

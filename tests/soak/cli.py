@@ -1,0 +1,62 @@
+"""`make soak`: streams while daemon, broker and node are killed at random."""
+
+from __future__ import annotations
+
+import argparse
+import random
+import shutil
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from tests.soak.kafka import Plan, Soak
+from tests.soak.modes import MODES
+from tests.support.kafka import Kafka
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Soak the chosen modes, all by default; AssertionError where something was lost or twice."""
+    options = _parser().parse_args(arguments)
+    seed = options.seed if options.seed is not None else random.randrange(2**32)
+    shutil.rmtree(options.dir, ignore_errors=True)
+    kafka = Kafka.single()
+    try:
+        for mode in options.mode or MODES:
+            plan = Plan(
+                mode=mode,
+                seed=seed,
+                records=options.records,
+                partitions=options.partitions,
+                kills=options.kills,
+                broker_restarts=options.broker_restarts,
+                node_restarts=options.node_restarts,
+                client=options.client,
+            )
+            _say(f"{plan}")
+            result = Soak(plan, kafka, options.dir.resolve() / mode, _say).run()
+            _say(
+                f"{mode}: {result.produced:,} records in {result.runs:,} runs,"
+                f" {result.attempts:,} attempts, counted {result.counted:,},"
+                f" {result.repeats:,} repeats, audit ok, {result.seconds:.0f} s"
+            )
+    finally:
+        kafka.close()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="soak", description=__doc__)
+    parser.add_argument("source", choices=["kafka"], help="what is soaked")
+    parser.add_argument("--mode", action="append", choices=MODES, help="default: one after another")
+    parser.add_argument("--records", type=int, default=Plan.records)
+    parser.add_argument("--partitions", type=int, default=Plan.partitions)
+    parser.add_argument("--kills", type=int, default=Plan.kills, help="of the daemon")
+    parser.add_argument("--broker-restarts", type=int, default=Plan.broker_restarts)
+    parser.add_argument("--node-restarts", type=int, default=Plan.node_restarts)
+    parser.add_argument("--client", choices=["kafka-python", "confluent"], default=Plan.client)
+    parser.add_argument("--seed", type=int, help="of what happens when; default: a new one")
+    parser.add_argument("--dir", type=Path, default=Path(".orch/soak"), help="removed at first")
+    return parser
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stdout, flush=True)
