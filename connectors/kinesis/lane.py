@@ -42,11 +42,16 @@ _LONGEST = 30.0
 
 
 class Lane:
-    """One shard that is being read. `position` is where its next batch begins."""
+    """One shard that is being read.
+
+    `position` is where its next batch begins; `until`, where it is set, is a position at which
+    records begin that are in a run already: the last batch before it ends exactly there.
+    """
 
     def __init__(self, reader: ShardReader) -> None:
         self.reader = reader
         self.position = ""
+        self.until: str | None = None
         self.size = 0
         self.due = 0.0
         self.caught_up = False
@@ -59,6 +64,7 @@ class Lane:
         self._hidden: list[Record] = []  # behind a stretch that is lost
         self._lost: str | None = None
         self._ended = False
+        self._reached = False  # `until`
 
     @property
     def shard(self) -> str:
@@ -74,10 +80,11 @@ class Lane:
         """Whether nothing is known to be, or can have been, behind `position`."""
         return self.caught_up and not self.count and not self._lost and self.reader.proven
 
-    def seek(self, position: str, *, seen: int) -> None:
+    def seek(self, position: str, *, seen: int, until: str | None = None) -> None:
         """Forget what was read and go on from here. Raises ``ValueError`` for no position."""
         self.reader.seek(positions.parse(position), seen=seen)
-        self.position = position
+        self.position, self.until = position, until
+        self._reached = False
         self.size = 0
         self.due = 0.0
         self.caught_up = False
@@ -86,7 +93,7 @@ class Lane:
 
     def wants(self, cut: Cut) -> int:
         """How many more records may be read now."""
-        if self._ended or self._lost or self.size >= cut.size:
+        if self._ended or self._reached or self._lost or self.size >= cut.size:
             return 0
         return max(0, cut.records - len(self._entries))
 
@@ -96,6 +103,8 @@ class Lane:
         self.due = due
         self.caught_up = read.behind == 0
         self._ended = read.ended
+        if self.until is not None:
+            records = self._up_to(self.until, records)
         self.size += sum(map(weight, records))
         if read.lost:
             self._lost, self._hidden = read.lost, list(records)
@@ -135,12 +144,14 @@ class Lane:
     def _next(self, cut: Cut, now: float, make: Make, *, pressed: bool) -> Batch | None:
         if self._entries:
             length, full = self._piece(cut)
-            closing = self._ended or self._lost is not None or pressed
+            closing = self._ended or self._reached or self._lost is not None or pressed
             if full or closing or self._noticed[0] + cut.age <= now:
                 return self._cut_off(length, make)
             return None
         if self._lost is not None:
             return self._gap(self._lost)
+        if self._reached and self.until is not None and self.position != self.until:
+            return self._mark("skipped", self.until, "empty: no record before the next run")
         if self._ended and self.position != END:
             return self._mark("skipped", END, "closed: the shard has no further records")
         return None
@@ -158,8 +169,8 @@ class Lane:
     def _cut_off(self, length: int, make: Make) -> Batch:
         while True:
             entries = self._entries[:length]
-            final = length == len(self._entries) and self._ended and self._lost is None
-            end = END if final else str(positions.after(entries[-1].sequence))
+            last = length == len(self._entries) and self._lost is None
+            end = (self._end() if last else None) or str(positions.after(entries[-1].sequence))
             try:
                 batch = make(self.shard, self.position, end, entries)
             except TooLarge:
@@ -172,12 +183,30 @@ class Lane:
             return batch
 
     def _gap(self, reason: str) -> Batch:
-        first = self._hidden[0] if self._hidden else None
-        end = str(positions.at(first.sequence)) if first else END
-        batch = self._mark("lost", end, reason)
+        first = str(positions.at(self._hidden[0].sequence)) if self._hidden else None
+        batch = self._mark("lost", first or self._end() or END, reason)
         self._entries, self._hidden, self._lost = self._hidden, [], None
         self._noticed = [0.0] * len(self._entries)
         return batch
+
+    def _end(self) -> str | None:
+        """Where the last batch ends, once nothing more is to be read."""
+        if self._reached:
+            return self.until
+        return END if self._ended else None
+
+    def _up_to(self, until: str, records: Sequence[Record]) -> Sequence[Record]:
+        """Those that are in no run yet. Notes when there cannot be more of them."""
+        limit = positions.parse(until)
+        if limit.kind not in ("at", "after"):
+            return records
+        # The end of the shard, too, is behind a run that is there already.
+        last = limit.number - (limit.kind == "at")
+        within = [record for record in records if record.sequence <= last]
+        reached = bool(within) and within[-1].sequence == limit.number
+        self._reached = self._ended or reached or len(within) < len(records)
+        self._ended = False
+        return within
 
     def _mark(self, outcome: Outcome, end: str, reason: str) -> Batch:
         return Batch(

@@ -200,7 +200,8 @@ class KinesisSettings(BaseModel):
         SECOND,
         description="How often a shard that is caught up is read. AWS allows five reads a second"
         " and shard, for all consumers together.",
-        examples=["1s"],
+        examples=["2s"],
+        json_schema_extra={"default": "1s"},
     )
     format: batchfile.Format = Field(
         "ndjson",
@@ -219,8 +220,9 @@ class KinesisSettings(BaseModel):
     )
     keep: Duration = Field(
         86_400 * SECOND,
-        description="`buffer`: how long the file of an ended run is kept. 1d.",
+        description="`buffer`: how long the file of an ended run is kept.",
         examples=["6h"],
+        json_schema_extra={"default": "1d"},
     )
     on_lost: Literal["stop", "continue"] = Field(
         "stop",

@@ -212,10 +212,10 @@ class ShardSource(StreamSource):
             lane = self._lanes.get(want.partition)
             if lane is None:
                 lane = Lane(ShardReader(self.client, want.partition))
-            if lane.position != want.position:
+            if (lane.position, lane.until) != (want.position, want.until):
                 seen = self._tips.seen(want.partition, want.position)
                 try:
-                    lane.seek(want.position, seen=seen)
+                    lane.seek(want.position, seen=seen, until=want.until)
                 except ValueError as error:
                     raise SourceRefused(f"checkpoint of {want.partition}: {error}") from error
             lanes[want.partition] = lane

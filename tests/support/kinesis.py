@@ -224,10 +224,12 @@ class Core:
             self.planned[name] = self.done[name] = found.partitions[name]
         return new
 
-    def poll(self, *, wait: float = 0, room: int = 5, take: int | None = None) -> list[Batch]:
+    def poll(
+        self, *, wait: float = 0, room: int = 5, take: int | None = None, until: str | None = None
+    ) -> list[Batch]:
         """Ask once; of what comes, the first `take` batches are taken in."""
         wants = [
-            Want(partition=name, position=position, room=room)
+            Want(partition=name, position=position, room=room, until=until)
             for name, position in self.planned.items()
             if position != END
         ]

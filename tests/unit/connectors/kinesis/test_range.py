@@ -285,6 +285,41 @@ def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path):
         desk.source.poll([want], 0)
 
 
+@pytest.mark.parametrize("kind", ["after", "at"])
+@pytest.mark.parametrize("closed", [True, False])
+def test_nothing_is_planned_beyond_a_run_that_was_found_again(
+    tmp_path: Path, kind: str, closed: bool
+):
+    """The last range ends exactly where that run begins, and behind it planning goes on."""
+    kinesis = ScriptedKinesis()
+    records = kinesis.put(P, 9)
+    if closed:
+        kinesis.open(P)
+    place = f"after:{records[4].sequence}" if kind == "after" else f"at:{records[5].sequence}"
+    desk = core(kinesis, tmp_path, max_records=3, max_wait="1m")
+    batches = desk.poll(until=place) + desk.poll(until=place, wait=5)
+    assert [batch.count for batch in batches] == [3, 2]
+    assert desk.planned[P] == place
+    assert desk.poll(until=place, wait=5) == []
+    desk.planned[P] = f"after:{records[6].sequence}"
+    assert [b.count for b in desk.poll(wait=70)] == [2]
+
+
+def test_what_is_gone_before_a_run_that_was_found_again(tmp_path: Path):
+    """The stretch is lost up to that run and no further; where nothing was, it is empty."""
+    kinesis, desk = expired(tmp_path)
+    records = kinesis.put(P, 4)
+    kinesis.expire_records(P, records[2].sequence)
+    desk.restart()
+    place = f"at:{records[1].sequence}"
+    assert [(b.outcome, b.end) for b in desk.poll(until=place)] == [("lost", place)]
+    kinesis.created = kinesis.now
+    desk.discover()
+    place = f"at:{records[2].sequence}"
+    (empty,) = desk.poll(until=place)
+    assert (empty.outcome, empty.end, empty.count) == ("skipped", place, 0)
+
+
 def test_a_failing_run_is_halved_by_its_records(tmp_path: Path):
     """The halves tile the run; a single record has none."""
     kinesis = ScriptedKinesis()
