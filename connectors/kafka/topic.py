@@ -128,11 +128,18 @@ class TopicSource(StreamSource):
         self._tell_quietly()
         wants = [want for want in wants if want.position != END]
         ends = self.ends([want.partition for want in wants])
-        return [
-            (want, _until(want, ends[want.partition]))
-            for want in wants
-            if self._reaches(want.partition, int(want.position), ends[want.partition])
-        ]
+        for want in wants:
+            held = ends[want.partition]
+            self._lag[want.partition] = max(0, held.end - max(int(want.position), held.start))
+        short = {w.partition: w for w in wants if int(w.position) > ends[w.partition].end}
+        if short:
+            self.check_topic()
+        now = time.monotonic()
+        self._short_since = {name: self._short_since.get(name, now) for name in short}
+        for name, since in self._short_since.items():
+            if now - since >= SETTLES:
+                raise _truncated(short[name], ends[name].end)
+        return [(w, _until(w, ends[w.partition])) for w in wants if w.partition not in short]
 
     def ends(self, partitions: Collection[str]) -> Mapping[str, Ends]:
         """What these partitions hold now; the oldest offset of each is remembered."""
@@ -190,22 +197,6 @@ class TopicSource(StreamSource):
         }
         return named if end is None else named | {"end": end}
 
-    def _reaches(self, name: str, position: int, held: Ends) -> bool:
-        self._lag[name] = max(0, held.end - max(position, held.start))
-        if position <= held.end:
-            self._short_since.pop(name, None)
-            return True
-        self.check_topic()
-        since = self._short_since.setdefault(name, time.monotonic())
-        if time.monotonic() - since >= SETTLES:
-            raise SourceChanged(
-                f"{name} ends at {held.end}, but was planned up to {position}: its log was"
-                " truncated, and other records may get the offsets that are gone. Pause the"
-                f" trigger and set the partition's checkpoint to {held.end} or before"
-                " (`orch checkpoints set`)"
-            )
-        return False
-
     def _tell(self) -> None:
         if not self._to_tell or time.monotonic() < self._tell_at:
             return
@@ -226,6 +217,14 @@ class TopicSource(StreamSource):
             self._tell()
         except SourceError:
             return  # what a group says of us is for people to see; it is told again
+
+
+def _truncated(want: Want, end: int) -> SourceChanged:
+    return SourceChanged(
+        f"{want.partition} ends at {end}, but was planned up to {want.position}: its log was"
+        " truncated, and other records may get the offsets that are gone. Pause the trigger and"
+        f" set the partition's checkpoint to {end} or before (`orch checkpoints set`)"
+    )
 
 
 def _until(want: Want, held: Ends) -> Ends:
