@@ -49,6 +49,7 @@ class BufferSource(TopicSource):
         self._seen: dict[str, Ends] = {}
         self._look_at = 0.0
         self._record_bytes = 1.0
+        self._failure: SourceError | None = None
 
     @property
     def interval(self) -> float:
@@ -70,8 +71,11 @@ class BufferSource(TopicSource):
             return lost
         self._gather(looked, deadline)
         batches = [self._batch(want, piece) for want, _ in looked for piece in self._ready(want)]
+        failure, self._failure = self._failure, None
         if batches:
             self.check_topic()
+        elif failure is not None:
+            raise failure
         return batches
 
     def starts(self) -> Mapping[str, str]:
@@ -178,7 +182,9 @@ class BufferSource(TopicSource):
             now = time.monotonic()
             if ready and since is None:
                 since = now
-            if since is not None and (not came or now - since >= LINGER):
+            if self._failure is not None or (
+                since is not None and (not came or now - since >= LINGER)
+            ):
                 return
             came = self._read(0 if ready else max(0, deadline - now))
             if now >= deadline or self.context.stop.is_set():
@@ -256,9 +262,13 @@ class BufferSource(TopicSource):
         return (piece for lane in self._lanes.values() for piece in lane.pieces)
 
     def _ready(self, want: Want) -> Iterator[Piece]:
-        """The pieces that can be handed over now."""
+        """The pieces that can be handed over now. What fails is told once there are none."""
         for piece in self._lanes[self._place(want)].pieces[: want.room]:
-            if piece.count and not self._files.finish(piece):
+            try:
+                if piece.count and not self._files.finish(piece):
+                    return
+            except SourceError as error:
+                self._failure = error
                 return
             yield piece
 

@@ -97,6 +97,8 @@ class ConfluentReader(Reader):
     def drop(self, partitions: Collection[TopicPartition]) -> None:
         known = self._known(partitions)
         if known:
+            # A pause would outlive the assignment.
+            self._connected().resume(known)
             self._connected().incremental_unassign(known)
         for partition in partitions:
             self._positions.pop(partition, None)

@@ -6,6 +6,7 @@ import gc
 import itertools
 import time
 from collections.abc import Callable, Iterator, Sequence
+from typing import Any
 
 import pytest
 
@@ -69,7 +70,7 @@ def read_to(reader: Reader, ends: dict[TopicPartition, int], within: float = 30)
     return chunks
 
 
-def column(chunks: Sequence[Chunk], name: str) -> list[object]:
+def column(chunks: Sequence[Chunk], name: str) -> list[Any]:
     return [item for chunk in chunks for item in getattr(chunk, name)()]
 
 
@@ -292,6 +293,9 @@ def test_pause_and_resume(kafka: Kafka, opened: Opened) -> None:
     assert not reader.read(100, 0.1)
     reader.resume([part, other])
     assert column(read_to(reader, {part: 3_000}), "offsets") == list(range(stopped, 3_000))
+    reader.pause([part])
+    reader.assign({part: 2_000})
+    assert column(read_to(reader, {part: 3_000}), "offsets") == list(range(2_000, 3_000))
 
 
 @pytest.mark.parametrize("place", [0, 500])
