@@ -231,10 +231,13 @@ class LogConnector(StreamConnector):
         return LogSource(self.logs[parsed.log], parsed)
 
 
-def log_registry(connector: LogConnector) -> Registry:
-    """A registry with the kind `log` and nothing else."""
+def log_registry(connector: LogConnector, *, with_cron: bool = False) -> Registry:
+    """A registry with the kind `log`, and `cron` if it is wanted."""
     target = "tests.support.logsource:LogConnector"
-    return Registry([Registration(kind="log", origin="tests", target=target, connector=connector)])
+    found = [Registration(kind="log", origin="tests", target=target, connector=connector)]
+    if with_cron:
+        found += [known for known in Registry.load([]) if known.kind == "cron"]
+    return Registry(found)
 
 
 def _object(name: str) -> dict[str, Any]:
