@@ -111,6 +111,10 @@ class Kafka:
         """Let a topic have so many partitions."""
         with self.admin() as admin:
             admin.create_partitions({topic: total})
+            until(
+                lambda: len(admin.describe_topics([topic])[0]["partitions"]) == total,
+                f"{topic} has {total} partitions",
+            )
             admin.wait_for_topics([topic])
 
     def delete_records(self, topic: str, partition: int, before: int) -> None:
@@ -273,7 +277,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Start a Kafka broker, for trying things.")
     parser.add_argument("--topic", action="append", default=[], metavar="NAME[:PARTITIONS]")
     arguments = parser.parse_args()
-    kafka = Kafka.single(settings={"auto.create.topics.enable": "true"})
+    kafka = Kafka.single()
     try:
         for text in arguments.topic:
             name, _, partitions = text.partition(":")

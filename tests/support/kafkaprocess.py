@@ -16,9 +16,9 @@ from tests.support.waiting import until
 
 _START = 150.0  # seconds; on an idle machine it takes three
 # Little memory, quick to notice what retention and compaction have to do, and no waiting for
-# groups to form. One copy of everything.
+# groups to form. One copy of everything. A topic that is asked for carelessly is made, as it is by
+# every broker that nobody told otherwise.
 _SETTINGS = {
-    "auto.create.topics.enable": "false",
     "offsets.topic.num.partitions": "4",
     "offsets.topic.replication.factor": "1",
     "transaction.state.log.num.partitions": "4",

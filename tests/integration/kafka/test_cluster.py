@@ -245,7 +245,7 @@ def test_broker_away_and_back(kafka: Kafka, cluster: Cluster) -> None:
             cluster.topic(name)
         with pytest.raises(SourceUnavailable):
             cluster.committed(group, of(name))
-    assert until(lambda: _ends(cluster, name, 1), "it is back") == {(name, 0): (0, 3)}
+    assert until(lambda: _ends(cluster, name, 1), "it is back", within=90) == {(name, 0): (0, 3)}
 
     def committed() -> Any:
         try:
@@ -254,7 +254,7 @@ def test_broker_away_and_back(kafka: Kafka, cluster: Cluster) -> None:
             return None
 
     kept = {TopicPartition(name, 0): Committed(2, "kept")}
-    assert until(committed, "the group is back, too") == kept
+    assert until(committed, "the group is back, too", within=90) == kept
 
 
 def test_nobody_there(flavour: Flavour) -> None:
@@ -278,7 +278,7 @@ def test_leader_moves(kafka_pair: Kafka, flavour: Flavour) -> None:
         assert cluster.ends(of(name, 2), committed_only=True) == expected
         cluster.commit(group, {TopicPartition(name, 0): Committed(3)})
         kafka_pair.brokers[1].kill()
-        assert until(lambda: _ends(cluster, name, 2), "the other one leads") == expected
+        assert until(lambda: _ends(cluster, name, 2), "the other one leads", within=90) == expected
 
         def commit() -> bool:
             try:
@@ -287,7 +287,7 @@ def test_leader_moves(kafka_pair: Kafka, flavour: Flavour) -> None:
                 return False
             return cluster.committed(group, of(name)) == {(name, 0): (4, "")}
 
-        until(commit, "the group is led by somebody")
+        until(commit, "the group is led by somebody", within=90)
     finally:
         cluster.close()
         kafka_pair.start()
