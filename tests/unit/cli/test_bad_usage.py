@@ -83,7 +83,11 @@ _OPTIONS: list[tuple[list[str], int, list[str]]] = [
     (["dev-node", "--listen", "x"], 2, ["HOST:PORT"]),
     (["token", "create", "a/b", "--data-dir", "d"], 1, ["'a/b'", "letters"]),
     (["token", "create", "a", "--expires", "soon", "--data-dir", "d"], 2, ["--expires", "30d"]),
-    (["checkpoints", "set", "x"], 2, ["No such command 'set'"]),
+    (["checkpoints", "put", "x"], 2, ["No such command 'put'"]),
+    (["checkpoints", "set", "x", "--reason", "y"], 2, ["Missing argument 'PARTITION=POSITION"]),
+    (["checkpoints", "set", "x", "p0=1"], 2, ["Missing option '--reason'"]),
+    (["checkpoints", "set", "x", "p0", "--reason", "y"], 2, ["'p0'", "PARTITION=POSITION"]),
+    (["checkpoints", "set", "x", "p=1", "p=2", "--reason", "y"], 2, ["'p' is named twice"]),
 ]
 
 # A file's text, where the problem is, words that must be there.
