@@ -127,7 +127,7 @@ class KafkaSettings(BufferSettings):
         description="Where a new trigger begins: `earliest` (the default, because it loses "
         "nothing), `latest`, an RFC 3339 time, or offsets by partition, where those not named "
         "begin at their earliest. Partitions that are added later are read from their beginning.",
-        examples=["latest", "2026-03-29T01:00:00Z", {0: 1500, 1: 0}],
+        examples=["latest", "2026-03-29T01:00:00Z", {"0": 1500, "1": 0}],
     )
     max_records: Annotated[int, Whole(1, 10_000_000)] = Field(
         10_000, description="Offsets in one range or file, at most.", examples=[1_000]

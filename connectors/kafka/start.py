@@ -26,7 +26,7 @@ def _start(value: object) -> object:
                 raise error(
                     f"{shown(value)} is no place to start",
                     "write earliest, latest, a time such as 2026-03-29T01:00:00Z, or an offset for"
-                    " each partition: {0: 1500}",
+                    " each partition: {'0': 1500}",
                 ) from reason
         return value
     if isinstance(value, dict) and value:
@@ -34,7 +34,7 @@ def _start(value: object) -> object:
         return dict(_offset(partition, offset) for partition, offset in offsets.items())
     raise error(
         f"{shown(cast(object, value))} is no place to start",
-        "write earliest, latest, a time in quotes, or an offset for each partition: {0: 1500}",
+        "write earliest, latest, a time in quotes, or an offset for each partition: {'0': 1500}",
     )
 
 

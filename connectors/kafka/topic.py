@@ -163,8 +163,8 @@ class TopicSource(StreamSource):
         if before is not None and before.id != now.id:
             raise SourceChanged(
                 f"the topic {self.settings.topic} was deleted and made again (its id was"
-                f" {before.id} and is {now.id}): offsets mean nothing in the new one. Register the"
-                " trigger with --reset to read the new topic by `start`"
+                f" {before.id} and is {now.id}): offsets mean nothing in the new one. Pause the"
+                " trigger and say `orch checkpoints restart` to read the new topic by `start`"
             )
         self._topic = now
 
