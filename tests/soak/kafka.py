@@ -23,6 +23,7 @@ from tests.support.daemon import Daemon, Gone
 from tests.support.inprocess import Witness
 from tests.support.kafka import Kafka
 from tests.support.nodeprocess import NodeProcess
+from tests.support.ranges import Runs, ranges_tile
 from tests.support.waiting import until
 
 _SIZE = 100  # bytes of a record
@@ -224,14 +225,14 @@ class Soak:
         status = self._daemon.call("GET", "/api/v1/status")
         return self._ends, self._checkpoints(), still_open, status, self._daemon.said()[-3000:]
 
-    def _prove(self, runs: modes.Runs) -> int:
+    def _prove(self, runs: Runs) -> int:
         """Look from all sides; returns how many records were processed again."""
         audit = self._daemon.call("GET", "/api/v1/audit")
         assert audit["ok"], audit["findings"]
         checker.runs_have_ended(runs)
         with Witness(self._node.url) as witness:
             checker.jobs_match_ledger(witness.jobs(), runs)
-        modes.ranges_tile(runs, self._ends)
+        ranges_tile(runs, self._ends)
         if self._plan.mode == "follow":
             return modes.repeats(self._shared, self._ends)
         assert modes.counted(runs) == sum(self._ends.values())

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import pairwise
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
 from tests.soak.follower import processed
+from tests.support.ranges import Runs
 
 NAME = "soak"
 MODES = ("range", "follow", "buffer")
-Runs = Sequence[Mapping[str, Any]]
 
 
 def trigger(
@@ -31,31 +29,6 @@ def trigger(
     retry = {"max_attempts": 50, "backoff": {"initial": "200ms", "max": "2s"}}
     quick = {"retry": retry, "stop_grace": "1s"}
     return json.dumps({**document, **source, **own[mode], **quick})
-
-
-def ranges_tile(runs: Runs, ends: Mapping[str, int]) -> None:
-    """The ranges of each partition's runs lead from 0 to its end, without gap or overlap, and all
-    of them have succeeded."""
-    assert {run["state"] for run in runs} == {"succeeded"}, _not_succeeded(runs)
-    by_partition: dict[str, list[tuple[int, int]]] = defaultdict(list)
-    for run in runs:
-        span = int(run["range"]["start"]), int(run["range"]["end"])
-        by_partition[run["partition"]].append(span)
-    assert by_partition.keys() == {name for name, end in ends.items() if end}
-    for name, spans in by_partition.items():
-        spans.sort()
-        assert spans[0][0] == 0, (name, spans[0])
-        assert spans[-1][1] == ends[name], (name, spans[-1], ends[name])
-        for before, after in pairwise(spans):
-            assert before[1] == after[0], f"{name}: {before} is followed by {after}"
-
-
-def _not_succeeded(runs: Runs) -> list[Any]:
-    return [
-        (run["partition"], run["range"], run["state"], run["reason"])
-        for run in runs
-        if run["state"] != "succeeded"
-    ]
 
 
 def counted(runs: Runs) -> int:
