@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Collection, Mapping
-from concurrent.futures import FIRST_EXCEPTION, Future, wait
+from concurrent.futures import Future, wait
 from typing import Any, TypeVar
 
 from connectors.kafka.cluster import (
@@ -185,14 +185,14 @@ class ConfluentCluster(Cluster):
 
     def _ask(self, doing: str, method: str, subject: Any, **options: Any) -> dict[Any, Any]:
         """The answers of a method of the admin client to all parts of a question."""
+        client: Any = None
+        futures: Mapping[Any, Future[Any]] = {}
         try:
             client = self._connected(doing)
             client.poll(0)  # what was said before this question is not about it
             begun = time.monotonic()
             futures = getattr(client, method)(subject, request_timeout=_TRY, **options)
-            waiting: set[Future[Any]] = set(futures.values())
-            while waiting:
-                waiting = wait(waiting, _LOOK, FIRST_EXCEPTION).not_done
+            while wait(futures.values(), _LOOK).not_done:
                 client.poll(0)
                 self._raise_trouble(doing, begun)
             answer = {key: future.result() for key, future in futures.items()}
@@ -202,6 +202,8 @@ class ConfluentCluster(Cluster):
             if error.args[0].code() in _MOVED:
                 raise _Moved(error.args[0].str()) from error
             raise from_librdkafka(doing, self._connection, error.args[0]) from error
+        finally:  # an error leads back to here, and would keep the client's threads going
+            del client, futures
 
     def _connected(self, doing: str) -> Any:
         with self._lock:
