@@ -28,10 +28,23 @@ class Admission(StrEnum):
 
 @dataclass(frozen=True, kw_only=True)
 class OpenRuns:
-    """The runs of a partition that have not ended: all of them, and those that wait in line."""
+    """The runs of a partition that have not ended: all of them, those that wait in line, and the
+    same of those that fill gaps."""
 
     total: int = 0
     in_line: int = 0
+    backfill: int = 0
+    backfill_in_line: int = 0
+
+    @property
+    def live(self) -> int:
+        """Those that do not fill gaps."""
+        return self.total - self.backfill
+
+    @property
+    def live_in_line(self) -> int:
+        """Those of them that wait in line."""
+        return self.in_line - self.backfill_in_line
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,7 +68,8 @@ def admit(overlap: Overlap, missed: Sequence[bool], open_runs: OpenRuns, room: i
     """Admit firings, oldest first; `missed` ones are left out.
 
     Where not all can run, the latest ones do: they see the newest state of the world.
-    `room` is the `capacity` of the partition.
+    `room` is the `capacity` of the partition. Runs that fill gaps neither keep a firing from
+    running nor are replaced by it: one that is under way is waited for, those in line wait longer.
     """
     run = [i for i, left_out in enumerate(missed) if not left_out]
     result = [Admission.SKIP_LEFT_OUT] * len(missed)
@@ -63,19 +77,21 @@ def admit(overlap: Overlap, missed: Sequence[bool], open_runs: OpenRuns, room: i
         result[index] = Admission.SKIP_OVERLAP
     if not run:
         return Plan(admissions=result)
+    out = open_runs.total - open_runs.in_line
     if overlap is Overlap.REPLACE:
-        result[run[-1]] = Admission.LINE if open_runs.total else Admission.READY
-        return Plan(admissions=result, replace=open_runs.total > 0)
+        waits = out or open_runs.live
+        result[run[-1]] = Admission.LINE if waits else Admission.READY
+        return Plan(admissions=result, replace=open_runs.live > 0)
     if overlap is Overlap.SKIP:
-        if not open_runs.total:
-            result[run[-1]] = Admission.READY
+        if not open_runs.live:
+            result[run[-1]] = Admission.LINE if out else Admission.READY
         return Plan(admissions=result)
     chosen = run
     if overlap is Overlap.QUEUE_ONE:
-        places = max(0, 2 - open_runs.total)
+        places = max(0, 2 - open_runs.live)
         chosen = run[-places:] if places else []
-    free = None if room is None else max(0, room - (open_runs.total - open_runs.in_line))
-    if open_runs.in_line:
+    free = None if room is None else max(0, room - out)
+    if open_runs.live_in_line:
         free = 0  # those in line come first
     for position, index in enumerate(chosen):
         ready = free is None or position < free

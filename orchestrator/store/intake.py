@@ -78,6 +78,7 @@ _ADVANCE = (
 )
 
 
+_FILLS = runs.c.origin == Origin.BACKFILL
 _INSERT = insert(runs)
 _PENDING, _SKIPPED = RunState.PENDING.value, RunState.SKIPPED.value
 _READY, _LINE = Queue.READY.value, Queue.LINE.value
@@ -181,7 +182,7 @@ class Intake:
             capacity(how.overlap, how.max_in_flight, how.parallelism),
         )
         if plan.replace:
-            cancel_open(tx, partition.trigger_uid, partition.name, "replaced")
+            cancel_open(tx, partition.trigger_uid, partition.name, "replaced", backfills=False)
         rows: list[dict[str, Any]] = []
         for position, (firing, admission) in enumerate(
             zip(batch.firings, plan.admissions, strict=True)
@@ -291,6 +292,8 @@ def _open_runs(
                 runs.c.partition,
                 func.count(),
                 func.count().filter(runs.c.queue == Queue.LINE),
+                func.count().filter(_FILLS),
+                func.count().filter(_FILLS, runs.c.queue == Queue.LINE),
             )
             .where(
                 runs.c.trigger_uid.in_(uids[start : start + _IN_CHUNK]),
@@ -298,8 +301,13 @@ def _open_runs(
             )
             .group_by(runs.c.trigger_uid, runs.c.partition)
         )
-        for uid, name, total, in_line in conn.execute(statement):
-            found[uid, name] = OpenRuns(total=total, in_line=in_line)
+        for uid, name, total, in_line, backfill, backfill_in_line in conn.execute(statement):
+            found[uid, name] = OpenRuns(
+                total=total,
+                in_line=in_line,
+                backfill=backfill,
+                backfill_in_line=backfill_in_line,
+            )
     return found
 
 

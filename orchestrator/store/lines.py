@@ -54,7 +54,8 @@ def promote(
 ) -> int:
     """Let the head of a partition's line become ready, as far as `room` allows (None: all).
 
-    With `blocks` nothing goes past a dead run of the partition that nobody has released.
+    Runs that fill gaps go after all others. With `blocks` nothing goes past a dead run of the
+    partition that nobody has released.
     """
     mine = (runs.c.trigger_uid == trigger_uid) & (runs.c.partition == partition)
     in_line = mine & schema.is_in_line
@@ -71,12 +72,13 @@ def promote(
     if free <= 0:
         return 0
     head = (
-        select(runs.c.id, runs.c.not_before)
-        .where(in_line)
-        .order_by(runs.c.due_at, runs.c.ordinal)
-        .limit(free)
+        select(runs.c.id, runs.c.not_before).where(in_line).order_by(runs.c.due_at, runs.c.ordinal)
     )
-    rows = [dict(row) for row in tx.conn.execute(head).mappings()]
+    live = head.where(schema.is_live_in_line).limit(free)
+    rows = [dict(row) for row in tx.conn.execute(live).mappings()]
+    if len(rows) < free:
+        rest = head.where(~schema.is_live).limit(free - len(rows))
+        rows += [dict(row) for row in tx.conn.execute(rest).mappings()]
     for row in rows:
         row |= {"trigger_uid": trigger_uid, "queue": Queue.READY}
         row["not_before"] = max(row["not_before"], now)
@@ -108,12 +110,16 @@ def is_blocked(conn: Connection, trigger_uid: str, partition: str) -> bool:
     return conn.scalar(statement) is not None
 
 
-def cancel_open(tx: Tx, trigger_uid: str, partition: str | None, reason: str) -> int:
+def cancel_open(
+    tx: Tx, trigger_uid: str, partition: str | None, reason: str, *, backfills: bool = True
+) -> int:
     """Ask for the end of a trigger's open runs: the completer ends those that wait, the canceller
-    those in flight. Returns how many."""
+    those in flight. Without `backfills` those that fill gaps go on. Returns how many."""
     mine = (runs.c.trigger_uid == trigger_uid) & runs.c.ended_at.is_(None)
     if partition is not None:
         mine &= runs.c.partition == partition
+    if not backfills:
+        mine &= schema.is_live
     asked = tx.conn.execute(
         update(runs).where(mine, runs.c.cancel.is_(None)).values(cancel=reason)
     ).rowcount

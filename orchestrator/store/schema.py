@@ -184,6 +184,14 @@ runs = Table(
     Index(
         "ix_runs_line", "trigger_uid", "partition", "due_at", "ordinal", **_where("queue = 'line'")
     ),
+    Index(
+        "ix_runs_line_live",
+        "trigger_uid",
+        "partition",
+        "due_at",
+        "ordinal",
+        **_where("queue = 'line' AND origin <> 'backfill'"),
+    ),
     Index("ix_runs_delayed", "not_before", **_where("queue = 'delayed'")),
     Index("ix_runs_flight", "owner", **_where("state IN ('submitting', 'running')")),
     Index("ix_runs_cancel", "id", **_where("cancel IS NOT NULL AND ended_at IS NULL")),
@@ -288,6 +296,8 @@ tokens = Table(
 is_ready = runs.c.queue == literal_column("'ready'")
 is_delayed = runs.c.queue == literal_column("'delayed'")
 is_in_line = runs.c.queue == literal_column("'line'")
+is_live = runs.c.origin != literal_column("'backfill'")
+is_live_in_line = and_(is_in_line, is_live)
 is_dead = runs.c.state == literal_column("'dead'")
 in_flight = runs.c.state.in_([literal_column("'submitting'"), literal_column("'running'")])
 wants_cancel = runs.c.cancel.is_not(None) & runs.c.ended_at.is_(None)

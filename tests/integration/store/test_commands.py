@@ -224,6 +224,24 @@ class TestBackfill:
             ledger.finish(run)
         assert order == ["old-0", "old-1", "old-2"]
 
+    @pytest.mark.parametrize("overlap", [Overlap.SKIP, Overlap.REPLACE, Overlap.QUEUE])
+    def test_live_firings_go_on_beside_it(self, ledger: Ledger, overlap: Overlap) -> None:
+        """A live firing waits for the gap under way, goes before those in line, replaces none."""
+        trigger = ledger.trigger()
+        how = Admittance(overlap=overlap)
+        gaps = [Gap(key=f"old-{n}", due_at=START - (3 - n) * STEP) for n in range(3)]
+        ledger.commands.backfill(trigger, PARTITION, gaps, how, "me")
+        [under_way] = ledger.claims.ready(10)
+        [live] = ledger.fire(trigger, overlap=overlap)
+        assert (live.state, live.queue) == (RunState.PENDING, "line")
+        order: list[str] = [under_way.key]
+        ledger.finish(under_way)
+        while ready := ledger.claims.ready(10):
+            [run] = ready
+            order.append(run.key)
+            ledger.finish(run)
+        assert order == ["old-0", live.key, "old-1", "old-2"]
+
     def test_a_revived_run_holds_done(self, ledger: Ledger) -> None:
         """`done` goes back to a skipped due time that is to run after all, and on with its end."""
         trigger = ledger.trigger()

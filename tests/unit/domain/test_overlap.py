@@ -15,6 +15,8 @@ READY, LINE, SKIP, MISSED = (
     Admission.SKIP_LEFT_OUT,
 )
 IDLE, BUSY, QUEUED = OpenRuns(), OpenRuns(total=1), OpenRuns(total=2, in_line=1)
+FILLING = OpenRuns(total=3, in_line=2, backfill=3, backfill_in_line=2)  # one is under way
+GAPS = OpenRuns(total=2, in_line=2, backfill=2, backfill_in_line=2)
 
 
 @pytest.mark.parametrize(
@@ -29,6 +31,14 @@ IDLE, BUSY, QUEUED = OpenRuns(), OpenRuns(total=1), OpenRuns(total=2, in_line=1)
         (Overlap.QUEUE, 2, BUSY, 1, [LINE, LINE]),
         (Overlap.QUEUE, 2, BUSY, 2, [READY, LINE]),
         (Overlap.QUEUE, 2, QUEUED, 5, [LINE, LINE]),
+        (Overlap.SKIP, 1, FILLING, 1, [LINE]),
+        (Overlap.SKIP, 1, GAPS, 1, [READY]),
+        (Overlap.SKIP, 1, OpenRuns(total=3, backfill=2, backfill_in_line=2), 1, [SKIP]),
+        (Overlap.QUEUE, 1, FILLING, 1, [LINE]),
+        (Overlap.QUEUE, 1, GAPS, 1, [READY]),
+        (Overlap.QUEUE_ONE, 2, FILLING, 1, [LINE, LINE]),
+        (Overlap.REPLACE, 1, GAPS, 1, [READY]),
+        (Overlap.REPLACE, 1, FILLING, 1, [LINE]),
         (Overlap.QUEUE_ONE, 1, IDLE, 1, [READY]),
         (Overlap.QUEUE_ONE, 4, IDLE, 1, [SKIP, SKIP, READY, LINE]),
         (Overlap.QUEUE_ONE, 3, BUSY, 1, [SKIP, SKIP, LINE]),
@@ -46,7 +56,7 @@ def test_admission(
     """Each policy, idle, busy and with a line."""
     plan = admit(overlap, [False] * count, open_runs, room)
     assert list(plan.admissions) == expected
-    assert plan.replace == (overlap is Overlap.REPLACE and open_runs.total > 0)
+    assert plan.replace == (overlap is Overlap.REPLACE and open_runs.live > 0)
 
 
 def test_what_is_left_out_replaces_nothing() -> None:

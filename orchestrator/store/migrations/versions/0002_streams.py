@@ -1,4 +1,4 @@
-"""Sources outside, partitions that split, payloads and long-lived consumers."""
+"""Sources outside, partitions that split, payloads, long-lived consumers; live runs first."""
 
 from __future__ import annotations
 
@@ -56,6 +56,14 @@ def upgrade() -> None:
         unique=False,
         sqlite_where=sa.text("state = 'dead' AND kept IS NULL"),
         postgresql_where=sa.text("state = 'dead' AND kept IS NULL"),
+    )
+    op.create_index(
+        "ix_runs_line_live",
+        "runs",
+        ["trigger_uid", "partition", "due_at", "ordinal"],
+        unique=False,
+        sqlite_where=sa.text("queue = 'line' AND origin <> 'backfill'"),
+        postgresql_where=sa.text("queue = 'line' AND origin <> 'backfill'"),
     )
     op.create_index(
         "ix_runs_life",
