@@ -14,6 +14,7 @@ from orchestrator.domain import names
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import Origin, RunState, TriggerState
 from orchestrator.store import trail
+from orchestrator.store.content import keep_content
 from orchestrator.store.database import Database
 from orchestrator.store.errors import Conflict, Lost, Missing
 from orchestrator.store.intake import new_run
@@ -94,7 +95,7 @@ class Triggers:
             )
         bodies = {t.definition_hash: t.definition for t in new}
         jobs = {t.template_hash: t.job for t in new}
-        self._keep_content(tx, bodies, jobs)
+        keep_content(self._db.dialect, tx, bodies, jobs)
         rows: list[dict[str, Any]] = [
             {
                 "uid": t.uid,
@@ -170,37 +171,13 @@ class Triggers:
             )
         return taken
 
-    def _keep_content(self, tx: Tx, bodies: Mapping[str, str], jobs: Mapping[str, str]) -> None:
-        dialect = self._db.dialect
-        dialect.insert_ignore(
-            tx.conn, definitions, [{"hash": key, "body": body} for key, body in bodies.items()]
-        )
-        known = self._known_templates(tx, list(jobs))
-        dialect.insert_ignore(
-            tx.conn,
-            templates,
-            [
-                {"hash": key, "job": zlib.compress(job.encode())}
-                for key, job in jobs.items()
-                if key not in known
-            ],
-        )
-
-    def _known_templates(self, tx: Tx, hashes: Sequence[str]) -> set[str]:
-        known: set[str] = set()
-        for start in range(0, len(hashes), _IN_CHUNK):
-            chunk = list(hashes[start : start + _IN_CHUNK])
-            known |= set(
-                tx.conn.scalars(select(templates.c.hash).where(templates.c.hash.in_(chunk)))
-            )
-        return known
-
     def change(self, trigger: Trigger, change: Change, actor: str) -> Trigger:
         """Give a trigger its next version. Raises Lost if it has changed meanwhile."""
 
         def operation(tx: Tx) -> Trigger:
             now = self._db.clock.now()
-            self._keep_content(
+            keep_content(
+                self._db.dialect,
                 tx,
                 {change.definition_hash: change.definition},
                 {change.template_hash: change.job},
