@@ -107,10 +107,6 @@ def _numbers(given: Mapping[object, object]) -> dict[str, str]:
     return found
 
 
-def _compression(name: batchfile.Compression) -> batchfile.Compression:
-    return batchfile.check_compression(name)
-
-
 def _storage(text: str) -> str:
     address.parse(text)
     return text
@@ -207,7 +203,7 @@ class KinesisSettings(BaseModel):
         "ndjson",
         description="`buffer`: a JSON object for each record, or its value alone in a line.",
     )
-    compression: Annotated[batchfile.Compression, AfterValidator(_compression)] = Field(
+    compression: batchfile.Compression = Field(
         "none",
         description="`buffer`: how files are compressed; they are called batch.ndjson.gz or"
         " batch.ndjson.zst then.",

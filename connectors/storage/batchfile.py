@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import importlib.util
 import io
 import zlib
 from collections.abc import Sequence
@@ -16,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, Literal, Protocol, TypeAlias
 
-from connectors.abc import Problem, SettingsError
 from connectors.storage import ndjson
 from connectors.storage.spool import PIECE, Spool
 
@@ -246,17 +244,8 @@ def file_name(compression: Compression) -> str:
     return f"batch.ndjson{_SUFFIXES[compression]}"
 
 
-def check_compression(compression: Compression) -> Compression:
-    """The compression itself. Raises :class:`connectors.abc.SettingsError` (without a path) where
-    its library is missing."""
-    if compression == "zstd" and importlib.util.find_spec("zstandard") is None:
-        remedy = "pip install 'orch-bacalhau[zstd]', or write gzip"
-        raise SettingsError([Problem("", "zstd needs the package zstandard", remedy)])
-    return compression
-
-
 def _compressor(compression: Compression) -> _Compressor | None:
-    match check_compression(compression):
+    match compression:
         case "none":
             return None
         case "gzip":

@@ -5,8 +5,6 @@ from __future__ import annotations
 import gzip
 import hashlib
 import io
-import subprocess
-import sys
 from pathlib import Path
 from typing import get_args
 
@@ -15,7 +13,6 @@ import zstandard
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.abc import SettingsError
 from connectors.storage import batchfile
 from connectors.storage.batchfile import BatchFile, Compression, FinishedFile
 
@@ -167,30 +164,3 @@ def test_names() -> None:
     """The name tells the compression."""
     names = [batchfile.file_name(compression) for compression in COMPRESSIONS]
     assert names == ["batch.ndjson", "batch.ndjson.gz", "batch.ndjson.zst"]
-
-
-def test_zstd_is_an_extra() -> None:
-    """Without its package the error says what to install; nothing else needs it."""
-    script = """
-import sys
-sys.modules["zstandard"] = None
-from connectors.abc import SettingsError
-from connectors.storage import batchfile
-batchfile.BatchFile(compression="gzip").finish()
-try:
-    batchfile.BatchFile(compression="zstd")
-except SettingsError as error:
-    print(error)
-"""
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr
-    assert "pip install 'orch-bacalhau[zstd]'" in done.stdout
-
-
-def test_known_compressions_pass() -> None:
-    """What is installed is taken as it is."""
-    for compression in COMPRESSIONS:
-        try:
-            assert batchfile.check_compression(compression) == compression
-        except SettingsError as error:
-            pytest.fail(str(error))
