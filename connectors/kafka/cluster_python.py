@@ -238,8 +238,10 @@ class Network:
         self._manager: Any = None
 
     def make(self, **options: Any) -> Any:
-        """Called by the admin client for what it sends its questions with."""
+        """Called by a client for what it sends its questions with."""
         self._client = _compat.KafkaNetClient(**options)
+        # The consumer does not pass its option on, and makes a topic again that was deleted.
+        self._client.cluster.config["allow_auto_create_topics"] = False
         self._manager = self._client._manager
         connect = self._manager.get_connection
 

@@ -40,6 +40,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 from datetime import datetime
+from importlib import import_module
 from typing import Any, Protocol
 
 from kafka import KafkaConsumer
@@ -211,7 +212,7 @@ def open_consumer(
         "group_id": required(environment, "KAFKA_GROUP"),
         "auto_offset_reset": "none",
         "enable_auto_commit": False,
-        "allow_auto_create_topics": False,
+        "kafka_client": make_no_topics,
         "bootstrap_timeout_ms": 10_000,
         "metrics_enabled": False,
     }
@@ -221,6 +222,14 @@ def open_consumer(
         raise failed(error) from error
     except (OSError, ValueError) as error:
         raise Failed(USAGE, f"KAFKA_…: {error}") from error
+
+
+def make_no_topics(**options: Any) -> Any:
+    """What the consumer speaks through. Its own option for this, `allow_auto_create_topics`, does
+    not get that far, and a topic that is deleted while we read would be made again."""
+    client: Any = import_module("kafka.net.compat").KafkaNetClient(**options)
+    client.cluster.config["allow_auto_create_topics"] = False
+    return client
 
 
 def read_life(environment: Mapping[str, str]) -> Life:
