@@ -47,6 +47,8 @@ class FollowSource(TopicSource):
             ):
                 position = found.offset
             reached[life.run_id] = Progress(position=str(position), lag=max(0, end - position))
+        if any(reached[life.run_id].position != life.position for life in lives):
+            self.check_topic()
         return reached
 
     def commit(self, done: Mapping[str, str]) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import pytest
+
 from connectors.kafka.cluster import Committed, Ends, TopicPartition
-from connectors.streams import Life, LifeRef
+from connectors.streams import Life, LifeRef, SourceChanged
 from tests.support.scriptedkafka import ScriptedCluster, want
 from tests.unit.connectors.kafka.conftest import Open
 
@@ -94,6 +96,19 @@ def test_progress_never_goes_back_nor_past_the_end(
         cluster.commits[GROUP, P0] = Committed(offset, "r1/1")
         assert source.progress([life(3)])["r1"].position == "3"
     assert source.progress([]) == {}
+
+
+def test_progress_in_a_topic_that_was_made_again_is_none(
+    cluster: ScriptedCluster, open_source: Open
+) -> None:
+    """A follower may go on in the new topic: its commits say nothing of the one before."""
+    cluster.make("t", (0, 10))
+    source = open_source(mode="follow")
+    source.discover({})
+    cluster.make("t", (0, 10), id="b" * 32)
+    cluster.commits[GROUP, P0] = Committed(7, "r1/1")
+    with pytest.raises(SourceChanged):
+        source.progress([life(3)])
 
 
 def test_progress_of_all_lives_is_two_questions(
