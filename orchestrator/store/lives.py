@@ -17,6 +17,7 @@ from orchestrator.store import schema
 from orchestrator.store.database import Database
 from orchestrator.store.lines import hold, move_done
 from orchestrator.store.schema import attempts, partitions, runs
+from orchestrator.store.sources import STRIDE
 from orchestrator.store.writer import Tx
 
 
@@ -103,23 +104,23 @@ class Lives:
         life = item.life
         if item.position == life.position:
             return 0
+        place = (partitions.c.trigger_uid == trigger_uid) & (partitions.c.name == life.partition)
+        following = select(partitions.c.ordinal).where(place).scalar_subquery()
         changed = tx.conn.execute(
             update(runs)
             .where(
                 runs.c.id == life.run_id,
                 runs.c.attempts == life.attempt,
                 runs.c.range_end == life.position,
+                # Once the partition has gone on from elsewhere, its progress means nothing.
+                runs.c.ordinal + STRIDE == following,
                 schema.is_life,
             )
             .values(range_end=item.position, tries=0)
         ).rowcount
         if changed:
             # While a life is open nothing else is planned in its partition: they move as one.
-            tx.conn.execute(
-                update(partitions)
-                .where(partitions.c.trigger_uid == trigger_uid, partitions.c.name == life.partition)
-                .values(planned=item.position)
-            )
+            tx.conn.execute(update(partitions).where(place).values(planned=item.position))
             move_done(tx.conn, trigger_uid, life.partition)
             tx.notify(Topic.CHANGED)
         return changed

@@ -257,8 +257,9 @@ class Sources:
     ) -> None:
         """Let partitions of a paused trigger go on from other positions. Raises Missing, Conflict.
 
-        Runs that exist stay as they are. A skipped run bridges the two places, so that the
-        ledger's ranges still tile; positions that come again get keys of their own.
+        Runs that exist stay as they are; long-lived consumers are stopped, because they would go
+        on from where they were. A skipped run bridges the two places, so that the ledger's ranges
+        still tile; positions that come again get keys of their own.
         """
 
         def operation(tx: Tx) -> None:
@@ -329,6 +330,12 @@ class Sources:
                 generation=partitions.c.generation + 1,
             )
         )
+        lives = (runs.c.trigger_uid == trigger_uid) & (runs.c.partition == partition)
+        stopped = tx.conn.execute(
+            update(runs).where(lives, schema.is_life, runs.c.cancel.is_(None)).values(cancel=reason)
+        ).rowcount
+        if stopped:
+            tx.notify(Topic.CANCEL, Topic.ENDED)
         move_done(tx.conn, trigger_uid, partition)
 
 

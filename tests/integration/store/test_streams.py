@@ -311,6 +311,22 @@ def test_checkpoints_jump_only_while_paused(stream: Stream) -> None:
     assert {r.key for r in stream.runs()} == {"p0/0-10", "p0/jump-1", "p0/5-10~1"}
 
 
+def test_a_jump_ends_what_a_life_has_to_say(stream: Stream) -> None:
+    """A life that is under way is asked to end; what it reaches after that moves nothing."""
+    life(stream)
+    [flight] = stream.ledger.claim()
+    stream.ledger.accept(flight)
+    [seen] = stream.lives.open(stream.uid)
+    stream.lives.reached(stream.uid, [Reached(life=seen, position="40", final=False)])
+    [seen] = stream.lives.open(stream.uid)
+    stream.ledger.triggers.pause("stream", "", "me")
+    stream.sources.set_checkpoints("stream", {"p0": "5"}, "again", "me")
+    assert stream.lives.reached(stream.uid, [Reached(life=seen, position="50", final=False)]) == 0
+    assert (stream.place().planned, stream.leaves()) == ("5", [("0", "40"), ("40", "5")])
+    [run] = [run for run in stream.runs() if run.ended_at is None]
+    assert run.cancel == "checkpoint: again"
+
+
 def test_checkpoints_of_a_schedule_are_not_set(ledger: Ledger) -> None:
     """They are due times, and follow the schedule."""
     ledger.trigger(name="cron")
