@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-_WIDE = 10_000  # columns of a table that no terminal bounds
+if TYPE_CHECKING:
+    from rich.text import Text
+
+_GAP = 2  # spaces between the columns of a table
+_READABLE = 16  # characters of a column with sentences
+_WORD = 40  # characters that stay together: ids do
 
 
 def line(text: str = "") -> None:
@@ -66,22 +72,27 @@ def zone() -> str:
 def table(
     columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
 ) -> None:
-    """Write an aligned table: as wide as the terminal, or as it needs where there is none."""
+    """Write an aligned table: as wide as the terminal, or as it needs where there is none.
+
+    Ids stay whole, so that they can be copied. Where they do not fit, lines are longer than the
+    terminal.
+    """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
-    bound = sys.stdout.isatty() or "COLUMNS" in os.environ
-    shown = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    for column in columns:
+    cells = [[Text(clean(cell), style=style(cell)) for cell in row] for row in rows]
+    widths = _widths([[Text(name) for name in columns], *cells], _room())
+    shown = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
+    for column, width in zip(columns, widths, strict=True):
         shown.add_column(
-            column, overflow="fold", justify="right" if column in right else "left", no_wrap=False
+            column, overflow="fold", width=width, justify="right" if column in right else "left"
         )
-    for row in rows:
-        shown.add_row(*(Text(clean(cell), style=style(cell)) for cell in row))
+    for row in cells:
+        shown.add_row(*row)
     console = Console(
         file=sys.stdout,
-        width=None if bound else _WIDE,
+        width=sum(widths) + _GAP * len(widths),
         no_color=not coloured(),
         force_terminal=coloured(),
         highlight=False,
@@ -92,6 +103,32 @@ def table(
         console.print(shown)
     for text in captured.get().splitlines():
         line(text.rstrip())
+
+
+def _room() -> int | None:
+    """Columns of the terminal; None where nothing bounds a line."""
+    if sys.stdout.isatty() or os.environ.get("COLUMNS", "").isdecimal():
+        return shutil.get_terminal_size().columns
+    return None
+
+
+def _widths(cells: Sequence[Sequence[Text]], room: int | None) -> list[int]:
+    """How wide each column is: the last ones give way first, down to their longest words."""
+    from rich.cells import cell_len
+
+    columns = list(zip(*cells, strict=True))
+    widths = [max(text.cell_len for text in column) for column in columns]
+    if room is None:
+        return widths
+    over = sum(widths) + _GAP * (len(widths) - 1) - room
+    # Text in a very narrow column is hard to read: others give way before it becomes so.
+    for least in (_READABLE, 0):
+        for n in reversed(range(len(widths))):
+            word = max(cell_len(word) for text in columns[n] for word in text.plain.split(" "))
+            narrow = min(widths[n], max(min(word, _WORD), least))
+            widths[n] = max(narrow, widths[n] - max(over, 0))
+            over = sum(widths) + _GAP * (len(widths) - 1) - room
+    return widths
 
 
 _STYLES = {

@@ -49,6 +49,26 @@ def test_a_table_in_80_columns_folds(
     assert text.count("x") == 150
 
 
+def test_ids_stay_whole_in_80_columns(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is to be copied is never cut: sentences give way first, then dates, then the margin."""
+    monkeypatch.setenv("COLUMNS", "80")
+    run, reason = "r2a24aac4697074dad09dbba3", "execution timed out after 2 s"
+    columns = ("RUN", "TRIGGER", "DUE (UTC)", "STATE", "REASON")
+    due = "2026-11-21 16:23:25"
+    output.table(columns, [(run, "import", due, "dead", reason)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1] == f"{run}  import   {due}  dead   execution timed"
+    assert [line.strip() for line in lines[2:]] == ["out after 2 s"]
+    output.table(columns, [(run, "a" * 20, due, "dead", reason)])
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == [run, "a" * 20, "2026-11-21", "dead", "execution"]
+    assert max(map(len, lines)) <= 80
+    output.table(columns, [(run, "a" * 40, due, "dead", "")])
+    assert capsys.readouterr().out.splitlines()[1].split() == [run, "a" * 40, "2026-11-21", "dead"]
+
+
 def test_text_from_outside_cannot_write_to_the_terminal(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
