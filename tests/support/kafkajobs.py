@@ -11,6 +11,12 @@ from tests.support.jobs import IMAGE
 # A line for each attempt, written at once: run, attempt, partition, start, end.
 TELL = 'echo "$ORCH_RUN_ID $ORCH_ATTEMPT $PART $START $END" >> "$OUT"; '
 
+_QUICK: dict[str, dict[str, Any]] = {
+    "range": {"poll": "50ms", "max_wait": 0},
+    "follow": {"poll": "50ms"},
+    "buffer": {"max_age": "50ms"},
+}
+
 
 def kafka_shell(
     name: str, topic: str, brokers: str, out: Path, script: str = "exit 0", **more: Any
@@ -18,11 +24,9 @@ def kafka_shell(
     """A trigger whose task writes down what it was given, and then runs `script`. More settings
     and policies under their names in the file."""
     document = {"apiVersion": "orch/v1", "kind": "kafka", "name": name}
-    source = {"topic": topic, "brokers": brokers, "poll": "50ms", "max_wait": 0}
-    quick = {"retry": {"max_attempts": 2, "backoff": {"initial": "50ms", "max": "50ms"}}}
-    if more.get("mode", "range") == "buffer":
-        del source["poll"], source["max_wait"]
-    return json.dumps({**document, **source, **quick, **more, "job": _job(out, script, more)})
+    source = {"topic": topic, "brokers": brokers, **_QUICK[more.get("mode", "range")]}
+    retry = {"retry": {"max_attempts": 2, "backoff": {"initial": "50ms", "max": "50ms"}}}
+    return json.dumps({**document, **source, **retry, **more, "job": _job(out, script, more)})
 
 
 def _job(out: Path, script: str, more: dict[str, Any]) -> dict[str, Any]:
