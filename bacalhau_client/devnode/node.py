@@ -160,20 +160,21 @@ class _Parts:
     """Everything that makes up a running node; lives on the event loop's thread."""
 
     def __init__(self, config: DevNodeConfig) -> None:
-        self.store = Store(config.data_dir / "node.db")
+        data_dir = config.data_dir.resolve()  # tasks are started in directories of their own
+        self.store = Store(data_dir / "node.db")
         self.journal = Journal(self.store)
         access = Access(config.s3_credentials)
         executors = _executors(config)
         self.cluster = Cluster(self._nodes(config), _offer(config, executors, access))
-        publisher = Publisher(config.data_dir / "results", access)
+        publisher = Publisher(data_dir / "results", access)
         self.runner = Runner(
-            work=config.data_dir / "work",
+            work=data_dir / "work",
             executors=executors,
             inputs=Inputs(config.local_allow, access, head_retry_wait=config.head_retry_wait),
             publisher=publisher,
             env_allow=config.env_allow,
         )
-        logs = LogBook(config.data_dir / "logs", asyncio.get_running_loop())
+        logs = LogBook(data_dir / "logs", asyncio.get_running_loop())
         self.compute = ComputeNodes(
             self.cluster,
             self.journal,

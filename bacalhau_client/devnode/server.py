@@ -12,6 +12,7 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from .api import Application
 
 _CLOSE_WITHIN = 2
+_IDLE = 75  # seconds; uvicorn's own 5 end just when a trigger that is due every 5 s sends again
 
 
 class _OneWrite:
@@ -69,6 +70,7 @@ class Server:
             ws_max_size=1 << 20,
             server_header=False,
             timeout_graceful_shutdown=_CLOSE_WITHIN,
+            timeout_keep_alive=_IDLE,
             backlog=1024,
         )
         self._server = uvicorn.Server(config)

@@ -53,6 +53,16 @@ def test_local_directory_is_mounted(make_node: MakeNode, shared: Path) -> None:
     assert executions(api.run("file", task)) == [(9, "Running", -1)]
 
 
+def test_the_data_directory_may_be_relative(
+    make_node: MakeNode, shared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Commands see their inputs where the node's directory is named as in `--data-dir node`."""
+    monkeypatch.chdir(tmp_path)
+    _, api = make_node(data_dir=Path("node"), local_allow=(str(shared),))
+    job = api.run("sh", shell_task("cat /in/x.txt", InputSources=[_local(shared)]))
+    assert output(job)["Stdout"] == "1\n2\n"
+
+
 @pytest.mark.parametrize("writable", [True, False])
 def test_writing_needs_permission(make_node: MakeNode, shared: Path, writable: bool) -> None:
     """ReadWrite works where the allow list says rw, and is refused elsewhere."""
