@@ -95,6 +95,9 @@ class Want:
     until: str | None = None
     """Where events begin that are in a run already (found again after a restore): no batch goes
     beyond. None: no such place."""
+    generation: int = 0
+    """How often the partition has been set to another position by command. Events may come again
+    then, for other runs: names of objects that are made of a range have to tell them apart."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -121,6 +121,10 @@ class BufferSource(TopicSource):
         reader = self._open()
         for want, held in looked:
             place, position = self._place(want), int(want.position)
+            if self._files.generations.get(place, 0) != want.generation:
+                # What was read for the place before the jump has the names of before.
+                self._files.discard(self._lanes.pop(place).pieces if place in self._lanes else ())
+                self._files.generations[place] = want.generation
             lane = self._lanes.get(place)
             if lane is not None:
                 lane.take_before(position)
@@ -273,6 +277,7 @@ class BufferSource(TopicSource):
             yield piece
 
     def _batch(self, want: Want, piece: Piece) -> Batch:
+        piece.handed = True
         if piece.written is not None:
             at = piece.timestamp * 1000 if piece.timestamp >= 0 else None
             return self._of(want.partition, piece.start, piece.end, piece.written, at)

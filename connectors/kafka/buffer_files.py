@@ -1,7 +1,9 @@
 """The files of mode buffer: written by threads of their own, named by what is in them.
 
 A name is made of the trigger, the topic, the partition and the range, so that writing a range again
-after a crash replaces the same object. What is small travels within the job instead.
+after a crash replaces the same object; and of the partition's generation, so that a range that is
+read again by command leaves the files of earlier runs alone. What is small travels within the job
+instead.
 """
 
 from __future__ import annotations
@@ -38,6 +40,7 @@ class Files:
         self._target = f"/orch/{self._name}"
         self._opened: ObjectStore | None = None
         self._writers: ThreadPoolExecutor | None = None
+        self.generations: dict[TopicPartition, int] = {}
 
     def write(self, place: TopicPartition, piece: Piece) -> None:
         """Begin to write a piece."""
@@ -54,8 +57,11 @@ class Files:
             piece.blocks = []
         return piece.written is not None
 
-    def put(self, place: TopicPartition, start: int, end: int, file: FinishedFile) -> Written:
-        """Let a closed file be durable; its temporary parts are removed."""
+    def put(
+        self, place: TopicPartition, start: int, end: int, file: FinishedFile, *, of: str = ""
+    ) -> Written:
+        """Let a closed file be durable; its temporary parts are removed. ``of`` is the run whose
+        half it is."""
         settings = self._settings
         try:
             uri = ""
@@ -69,7 +75,7 @@ class Files:
                     f" {settings.inline_bytes} travel within a job: set `storage`"
                 )
             else:
-                stored = store.put(self._object(place, start, end), file.body)
+                stored = store.put(self._object(place, start, end, of), file.body)
                 source, uri = store.source(stored, self._target), stored.uri
         finally:
             file.discard()
@@ -102,7 +108,11 @@ class Files:
 
     def discard(self, pieces: Iterable[Piece]) -> None:
         """Remove the objects of pieces that no run has taken, as far as that is possible now."""
-        sources = [piece.written.source for piece in pieces if piece.written is not None]
+        sources = [
+            piece.written.source
+            for piece in pieces
+            if piece.written is not None and not piece.handed
+        ]
         try:
             self.forget(sources)
         except SourceError:
@@ -151,11 +161,14 @@ class Files:
             self._opened = open_store(address.parse(self._settings.storage))
         return self._opened
 
-    def _object(self, place: TopicPartition, start: int, end: int) -> str:
-        return f"{self._prefix(place)}/{start}-{end}/{self._name}"
+    def _object(self, place: TopicPartition, start: int, end: int, of: str) -> str:
+        half = f"-{part(of)}" if of else ""
+        return f"{self._prefix(place)}/{start}-{end}{half}/{self._name}"
 
     def _prefix(self, place: TopicPartition) -> str:
-        return f"{part(self._context.trigger_uid)}/{part(place.topic)}/{place.partition}"
+        generation = self.generations.get(place, 0)
+        again = f"-{generation}" if generation else ""
+        return f"{part(self._context.trigger_uid)}/{part(place.topic)}/{place.partition}{again}"
 
 
 def _ranges(store: ObjectStore, prefix: str) -> Iterator[tuple[str, int, int]]:

@@ -62,8 +62,8 @@ def halves(
         found = _again(files, settings, context, place, start, end, count)
     middle, first, second = found
     return [
-        (start, middle, files.put(place, start, middle, first)),
-        (middle, end, files.put(place, middle, end, second)),
+        (start, middle, files.put(place, start, middle, first, of=run.run_id)),
+        (middle, end, files.put(place, middle, end, second, of=run.run_id)),
     ]
 
 

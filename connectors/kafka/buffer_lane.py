@@ -50,6 +50,8 @@ class Piece:
     timestamp: int
     """Of its first record, milliseconds; -1: none."""
     writing: Future[Written] | None = None
+    handed: bool = False
+    """Whether a run may have it."""
     written: Written | None = None
 
     @property

@@ -131,7 +131,9 @@ class BufferSource(ShardSource):
                 f"the record {records[0].sequence} of {shard} takes {finished.size} bytes, and"
                 f" {MAX_INLINE} fit into a job: set `storage`"
             )
-        numbered = f"{records[0].sequence}-{records[-1].sequence}"
+        generation = self.generations.get(shard, 0)
+        again = f"-{generation}" if generation else ""
+        numbered = f"{records[0].sequence}-{records[-1].sequence}{again}"
         place = (self.context.trigger_uid, self.settings.name, shard, numbered)
         name = "/".join([*map(part, place), batchfile.file_name(self.settings.compression)])
         stored = self._store.put(name, finished.body)

@@ -72,6 +72,7 @@ class ShardSource(StreamSource):
         self._listed: dict[str, Shard] = {}
         self._lanes: dict[str, Lane] = {}
         self._pool: ThreadPoolExecutor | None = None
+        self.generations: dict[str, int] = {}
 
     @abstractmethod
     def kept(self, record: Record) -> Record:
@@ -105,6 +106,7 @@ class ShardSource(StreamSource):
     def poll(self, wants: Sequence[Want], wait: float) -> Sequence[Batch]:
         if self._stream is None:
             self.discover({want.partition: _open(want) for want in wants})
+        self.generations = {want.partition: want.generation for want in wants}
         lanes = self._seek(wants)
         rooms = {want.partition: want.room for want in wants}
         active = [lane for lane in lanes if rooms[lane.shard] > 0]

@@ -267,6 +267,7 @@ class Reader:
             room=max(0, room),
             idle=place.open_runs == 0 and not (how.blocks and place.blocked),
             until=(self._until or {}).get(place.name),
+            generation=place.generation,
         )
 
     def _batch(self, batch: Batch) -> StreamBatch:

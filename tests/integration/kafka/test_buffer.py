@@ -39,6 +39,7 @@ class Runner:
     def __init__(self, source: BufferSource, *, room: int = 4) -> None:
         self.source = source
         self.room = room
+        self.generation = 0
         self.places = dict(source.discover({}).partitions)
         self.batches: list[Batch] = []
 
@@ -52,7 +53,10 @@ class Runner:
         return batches
 
     def wants(self) -> list[Want]:
-        return [Want(partition=p, position=at, room=self.room) for p, at in self.places.items()]
+        return [
+            Want(partition=p, position=at, room=self.room, generation=self.generation)
+            for p, at in self.places.items()
+        ]
 
     def until(self, *ends: int, within: float = 60) -> list[Batch]:
         """Poll until the partitions are at these offsets."""
@@ -456,6 +460,34 @@ def test_forget(kafka: Kafka, make: Make, tmp_path: Path) -> None:
     (left,) = objects(tmp_path)
     assert "/1000-2000/" in left
     assert runner.source.keep_for == 86_400_000_000
+
+
+def test_a_range_that_comes_again_by_command_has_files_of_its_own(
+    kafka: Kafka, make: Make, tmp_path: Path
+) -> None:
+    """After a jump back the files of earlier runs stay as they are, also over a restart with its
+    sweep; what was read before the jump is not handed over under a name of before."""
+    topic = kafka.topic(name="")
+    kafka.produce(topic, 0, [b"x" * 4000 for _ in range(20)])
+    runner = make(topic, max_records=10)
+    earlier = list(runner.until(20))
+    for again in (runner, make(topic, max_records=10)):
+        again.batches.clear()
+        again.places = {f"{topic}/0": "0"}
+        again.generation = 1
+        later = list(again.until(20))
+        assert [batch.end for batch in later] == ["10", "20"]
+        paths = {content_path(batch) for batch in [*earlier, *later]}
+        assert len(paths) == 4
+        assert all(path.exists() for path in paths)
+    runner.source.forget(later[0].inputs)
+    assert [len(records(batch)) for batch in earlier] == [10, 10]
+
+
+def content_path(batch: Batch) -> Path:
+    (source,) = batch.inputs
+    where: Any = source["Source"]
+    return Path(where["Params"]["SourcePath"])
 
 
 def test_filter(kafka: Kafka, make: Make) -> None:
