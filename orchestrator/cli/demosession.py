@@ -84,7 +84,7 @@ def _everything(data_dir: Path, listen: str, node: str, view: View) -> Generator
             )
             start_app(app)
             try:
-                yield app, Api(app.server.url)
+                yield app, Api(app.server.url, token=app.tokens.own())
             finally:
                 app.stop()
         finally:
@@ -143,7 +143,7 @@ def _introduce(app: App, api: Api, data_dir: Path, view: View) -> None:
     with app.database.read() as conn:
         before = conn.scalar(select(func.count()).select_from(runs)) or 0
     other = "" if api.url == "http://127.0.0.1:7070" else f" --url {api.url}"
-    view.note(f"node   {app.client.url}  (local, runs WebAssembly tasks and the sample images)")
+    view.note(f"node   {app.client.url}  (local: WebAssembly and sample images)")
     view.note(f"API    {api.url}/api/v1  (curl {api.url}/api/v1/runs)")
     view.note(f"ask    {_program()}{other} status | triggers list | runs list")
     view.note(f"files  {data_dir} (log: {_log_file(data_dir)})")

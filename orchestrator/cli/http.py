@@ -62,7 +62,9 @@ def check_url(url: str) -> str:
 class Api:
     """The HTTP API of one orchestrator. Proxies and .netrc of the environment are not used."""
 
-    def __init__(self, url: str | None = None, *, connect_timeout: float = _CONNECT) -> None:
+    def __init__(
+        self, url: str | None = None, *, token: str = "", connect_timeout: float = _CONNECT
+    ) -> None:
         given = url or os.environ.get("ORCH_URL") or DEFAULT_URL
         self.url = check_url(given)
         self._connect = connect_timeout
@@ -72,7 +74,7 @@ class Api:
         authority = os.environ.get("ORCH_CA")
         if authority:
             self._session.verify = authority
-        token = os.environ.get("ORCH_TOKEN", "").strip()
+        token = token or os.environ.get("ORCH_TOKEN", "").strip()
         if token:
             if not (token.isascii() and token.isprintable()):
                 raise usage("ORCH_TOKEN holds characters that no token has: copy it again")

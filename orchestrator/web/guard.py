@@ -90,7 +90,8 @@ class Guard:
         challenge = 'Bearer realm="orch"' + (', error="invalid_token"' if bearer else "")
         raise Trouble(
             401,
-            f"{wrong}: send `Authorization: Bearer …` (ORCH_TOKEN); `orch token create` makes one",
+            f"{wrong}: send `Authorization: Bearer …` (ORCH_TOKEN). Beside the data directory "
+            "`orch token create NAME --data-dir DIR` makes one",
             headers={"WWW-Authenticate": challenge},
         )
 

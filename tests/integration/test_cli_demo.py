@@ -110,6 +110,23 @@ def test_counts_then_goes_on_after_an_interrupt(tmp_path: Path) -> None:
     assert "[error" not in log
 
 
+def test_goes_on_once_there_are_tokens(tmp_path: Path) -> None:
+    """Whoever makes a token shuts out others, and not the demo: neither this one nor the next."""
+    state = tmp_path / "state"
+    with _demo(state, tmp_path / "1", *_ANY) as first:
+        url = first.url()
+        first.counted()
+        token = orch("token", "create", "me", "--url", url).out.strip()
+        assert orch("status", "--url", url).code == 1
+        first.counted(len(first.counted()) + 2)
+        first.process.send_signal(signal.SIGINT)
+        assert first.process.wait(20) == 0
+        assert "token" not in first.text
+    with _demo(state, tmp_path / "2", *_ANY) as second:
+        second.counted()
+        assert orch("status", "--url", second.url(), env={"ORCH_TOKEN": token}).code == 0
+
+
 def test_ends_by_itself_and_says_how_it_went(tmp_path: Path) -> None:
     """--for ends it: 0 once a counting run has succeeded, 1 and a reason where none could."""
     with _demo(tmp_path / "a", tmp_path / "1", *_ANY, "--for", "25s") as demo:
