@@ -10,7 +10,9 @@ import typer
 
 import specs
 from connectors.abc import Connector
+from connectors.streams import StreamConnector
 
+_YAML = "YAML"
 _TAKEN = frozenset({"name", "spec", "dry_run", "url", "as_json"})
 
 # What the schemas of policies do not say.
@@ -48,6 +50,9 @@ _NAMES = {
     "callbacks.on_failure": "on_failure",
     "callbacks.on_abort": "on_abort",
 }
+# Policies that only sources with partitions have, and only due times.
+_ON_STREAMS = frozenset({"on_dead", "parallelism"})
+_ON_TIME = frozenset({"overlap", "catch_up", "catch_up_limit"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +64,7 @@ class Field:
     kind: Any
     help: str
     metavar: str | None
+    mapping: bool = False  # keys with values may be given, as `{a: 1}`
 
     @property
     def flag(self) -> str:
@@ -76,17 +82,25 @@ class Field:
         """The value for a trigger file."""
         if self.path[0] == "callbacks":
             return {"url": given}
+        if isinstance(given, str) and given.lstrip().startswith("{") and self.mapping:
+            return _flow(given)
         return given
 
 
 def fields_of(connector: Connector) -> dict[str, Field]:
     """The options of a kind, by the names of their parameters: its settings come first."""
     schema = connector.settings_model.model_json_schema()
+    properties: dict[str, Any] = schema["properties"]
     found: dict[str, Field] = {}
-    for key, property_ in schema["properties"].items():
+    required = schema.get("required", ())
+    for key in sorted(properties, key=lambda key: key not in required):
+        property_ = properties[key]
         field = _field(key, (key,), property_)
         found[field.name] = field
+    foreign = _ON_TIME if isinstance(connector, StreamConnector) else _ON_STREAMS
     for key, property_ in specs.policies_schema().items():
+        if key in foreign:
+            continue
         for path, inner in _leaves((key,), property_):
             field = _field(_NAMES.get(".".join(path), path[-1]), path, inner)
             found.setdefault(field.name, field)
@@ -109,18 +123,51 @@ def _field(name: str, path: tuple[str, ...], schema: Mapping[str, Any]) -> Field
     if name in _TAKEN:
         name = f"{name}_setting"
     text = _HELP.get(".".join(path)) or str(schema.get("description", "")).rstrip(".")
+    if metavar == _YAML:
+        text += ", in braces as in a trigger file"
     choices = schema.get("enum")
     if choices:
         text += f": {', '.join(choices)}"
-    default = schema.get("default")
-    shown = f" [default {default}]" if default not in (None, False, "", 0) else ""
-    return Field(name=name, path=path, kind=kind, help=f"{text}.{shown}", metavar=metavar)
+    return Field(
+        name=name,
+        path=path,
+        kind=kind,
+        help=f"{text}.{_default(schema.get('default'))}",
+        metavar=metavar,
+        mapping=any(_is_mapping(v) for v in _variants(schema)),
+    )
+
+
+def _default(value: Any) -> str:
+    if isinstance(value, list):
+        value = ",".join(map(str, value))  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+    if value in (None, False, "", 0) or isinstance(value, dict):
+        return ""
+    return f" [default {value}]"
+
+
+def _variants(schema: Mapping[str, Any]) -> list[Mapping[str, Any]]:
+    return [v for v in schema.get("anyOf", [schema]) if v.get("type") != "null"]
+
+
+def _is_mapping(schema: Mapping[str, Any]) -> bool:
+    return "$ref" in schema or schema.get("type") == "object"
+
+
+def _flow(text: str) -> Any:
+    """What stands in braces, as in a trigger file; text that is not YAML stays what it is."""
+    import yaml
+
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text
 
 
 def _kind(path: tuple[str, ...], schema: Mapping[str, Any]) -> tuple[Any, str | None]:
     if path[0] == "callbacks":
         return str | None, "URL"
-    variants = [v for v in schema.get("anyOf", [schema]) if v.get("type") != "null"]
+    variants = _variants(schema)
     types = {v.get("type") for v in variants}
     if "array" in types:
         return list[str] | None, "TEXT"
@@ -132,5 +179,7 @@ def _kind(path: tuple[str, ...], schema: Mapping[str, Any]) -> tuple[Any, str | 
         return float | None, "N"
     if schema.get("enum"):
         return str | None, "WORD"
+    if all(_is_mapping(v) for v in variants):
+        return str | None, _YAML
     timed = any("pattern" in v or "5m" in v.get("examples", ()) for v in variants)
     return str | None, "TIME" if timed else "TEXT"

@@ -182,6 +182,29 @@ def test_register_can_turn_a_flag_of_the_file_off() -> None:
     assert "paused" not in _dry("--spec", "t.yaml", "--no-paused")
 
 
+def test_mappings_are_given_in_braces() -> None:
+    """What is a mapping in a trigger file can be an option, too; other text is refused as such."""
+    args = ("register", "kafka", "--topic", "logs", "--dry-run", "--json")
+    done = orch(*args, "--filter", "{json: {country: DE}}", "--start", '{"0": 5}')
+    assert done.json["filter"] == {"json": {"country": "DE"}}
+    assert done.json["start"] == {"0": 5}
+    refused = orch(*args, "--filter", "{json: {country")
+    assert refused.code == 2
+    assert "--filter: '{json: {country' is not a mapping" in refused.err
+
+
+def test_only_policies_that_mean_something_are_options() -> None:
+    """A kind's help offers no policy that its trigger files may not have, and no Python."""
+    streams = orch("register", "kafka", "--help").out
+    times = orch("register", "cron", "--help").out
+    assert "--on-dead" in streams
+    assert "--parallelism" in streams
+    assert not {"--overlap", "--catch-up"} & set(streams.split())
+    assert {"--overlap", "--catch-up"} <= set(times.split())
+    assert not {"--on-dead", "--parallelism"} & set(times.split())
+    assert "None" not in streams
+
+
 def test_dry_run_for_people_hides_modules() -> None:
     """The YAML of a dry run is readable: modules are shown by their digest."""
     done = orch("register", "cron", "--name", "n", "--every", "15s", "--dry-run")
