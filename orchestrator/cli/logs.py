@@ -27,9 +27,13 @@ def stream(api: Api, run: str, attempt: int | None, *, follow: bool) -> None:
             time.sleep(_AGAIN)
     if response.headers.get("Orch-Logs") == "kept":
         say("orch: the cluster does not give this log; this is what was kept of it (2 kB at most)")
+    empty = True
     for chunk in api.chunks(response, None):
+        empty = False
         sys.stdout.buffer.write(chunk)
         sys.stdout.buffer.flush()
+    if empty:
+        say("orch: it wrote nothing")
 
 
 def _will_start(api: Api, run: str) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any
 
 import typer
@@ -60,12 +61,12 @@ def list_runs(
     show_runs(page)
 
 
-def show_runs(page: dict[str, Any]) -> None:
+def show_runs(page: dict[str, Any], what: str = "runs") -> None:
     """A page of runs as a table."""
     from orchestrator.cli import output
 
     if not page["items"]:
-        output.line("no runs")
+        output.line(f"no {what}")
         return
     # The key of a run for a due time says what the column before it says already.
     streams = any(run["partition"] != "schedule" for run in page["items"])
@@ -109,6 +110,7 @@ def show(run: RunId, url: Url = None, as_json: Json = False) -> None:
             f"due ({zone})": output.clock(found["due_at"]),
             f"started ({zone})": output.clock(found["started_at"]),
             f"ended ({zone})": output.clock(found["ended_at"]),
+            **_kept(found["kept"] or {}),
         }
     )
     for attempt in found["attempts"]:
@@ -124,6 +126,20 @@ def show(run: RunId, url: Url = None, as_json: Json = False) -> None:
             if attempt[name]:
                 pairs[f"  {name}"] = attempt[name].rstrip("\n")
         output.facts(pairs)
+
+
+def _kept(kept: dict[str, Any]) -> dict[str, object]:
+    """Of a dead run: its only record, where its records are kept, and until when if nowhere."""
+    from orchestrator.cli import output
+
+    shown: dict[str, object] = {}
+    if "record" in kept:
+        shown["record"] = json.dumps(kept["record"], ensure_ascii=False)
+    if "copy" in kept:
+        shown["copied to"] = kept["copy"]
+    if "expires_at" in kept:
+        shown[f"expires ({output.zone()})"] = output.clock(kept["expires_at"])
+    return shown
 
 
 def _state(thing: dict[str, Any]) -> str:

@@ -66,7 +66,7 @@ def show(name: Name, url: Url = None, as_json: Json = False) -> None:
         {
             "name": found["name"],
             "kind": found["kind"],
-            "state": f"{found['state']} {found['note']}".strip(),
+            "state": f"{found['state']}: {found['note']}" if found["note"] else found["state"],
             "version": found["version"],
             "registered": output.clock(found["created_at"]),
             "changed": output.clock(found["updated_at"]),

@@ -55,8 +55,10 @@ def create(database: Database, file: Path) -> dict[str, Any]:
             conn.execute("DELETE FROM orchestrators")
             conn.commit()
             counts = {
-                table: conn.execute(f"SELECT count(*) FROM {table}").fetchone()[0]  # noqa: S608
-                for table in ("runs", "triggers")
+                "runs": conn.execute("SELECT count(*) FROM runs").fetchone()[0],
+                "triggers": conn.execute(
+                    "SELECT count(*) FROM triggers WHERE state <> ?", (TriggerState.DELETED,)
+                ).fetchone()[0],
             }
         _sync(partial)
         partial.rename(file)

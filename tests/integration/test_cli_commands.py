@@ -251,6 +251,7 @@ def test_pause_resume_delete(orch: Cli) -> None:
     orch.apply(_file("t"))
     assert orch("triggers", "pause", "t", "--note", "too loud").out == "t: paused\n"
     assert "too loud" in orch("triggers", "list").out
+    assert "paused: too loud" in orch("triggers", "show", "t").out
     assert orch.json("triggers", "show", "t")["next_at"] is None
     assert "resumed, next at" in orch("triggers", "resume", "t", "--skip").out
     assert orch("triggers", "delete", "t", "--drain").out.startswith("t: delet")
@@ -316,11 +317,12 @@ def test_dead(orch: Cli) -> None:
     orch.apply(_file("t", "exit 3"))
     run_id = orch.fired("t", "dead")
     assert "exit 3" in orch("dead", "list").out
+    assert orch("runs", "logs", run_id).err == "orch: it wrote nothing\n"
     assert orch("dead", "redrive", run_id).out == "1 run put back to run\n"
     until(lambda: len(orch.json("runs", "show", run_id)["attempts"]) == 2, "a second attempt")
     orch.api.until_run(run_id, "dead")
     assert orch.json("dead", "discard", "--trigger", "t", "--note", "seen") == {"count": 1}
-    assert orch("dead", "list").out == "no runs\n"
+    assert orch("dead", "list").out == "no dead runs that wait for a decision\n"
     assert "orch: " in orch("dead", "redrive", run_id, code=1).err
 
 
@@ -395,6 +397,9 @@ def test_backup_and_restore(orch: Cli, tmp_path: Path) -> None:
     """A backup is one new file; restored it has the same runs; nothing is overwritten."""
     orch.apply(_file("t"))
     orch.fired("t", "succeeded")
+    orch.apply(_file("gone"))
+    orch("triggers", "delete", "gone")
+    until(lambda: orch.api.names() == ["t"], "the other trigger is gone")
     done = orch.json("backup", "b1")
     assert (done["runs"], done["triggers"]) == (1, 1)
     assert done["bytes"] == Path("b1").stat().st_size

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 
 import pytest
 
-from orchestrator.cli import output
+from orchestrator.cli import http, output
 from orchestrator.cli.demoview import readable, row
+from tests.support.cli import orch
 
 _WIDE = "x" * 150
 
@@ -67,6 +68,18 @@ def test_ids_stay_whole_in_80_columns(
     assert max(map(len, lines)) <= 80
     output.table(columns, [(run, "a" * 40, due, "dead", "")])
     assert capsys.readouterr().out.splitlines()[1].split() == [run, "a" * 40, "2026-11-21", "dead"]
+
+
+def test_the_record_of_a_dead_run_is_shown(monkeypatch: pytest.MonkeyPatch, zone: None) -> None:
+    """`runs show` has what is kept of a poison record, and until when its range is there."""
+    kept = {"record": {"offset": 7, "value": "bäd"}, "expires_at": "2026-11-28T10:00:00Z"}
+    times = dict.fromkeys(("due_at", "started_at", "ended_at"))
+    found = {"id": "r1", "trigger": "t", "key": "logs/0/7-8", "state": "dead", "reason": "exit 1"}
+    answer = {**found, **times, "kept": kept, "attempts": []}
+    monkeypatch.setattr(http.Api, "get", lambda *_: answer)
+    lines = orch("runs", "show", "r1").out.splitlines()
+    assert 'record         {"offset": 7, "value": "bäd"}' in lines
+    assert "expires (CET)  2026-11-28 11:00:00" in lines
 
 
 def test_text_from_outside_cannot_write_to_the_terminal(
