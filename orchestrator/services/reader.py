@@ -202,7 +202,7 @@ class Reader:
             raise SourceChanged(
                 f"the source that was registered is gone and another has its name (it was "
                 f"{row.identity}, now it is {found.identity}): positions mean nothing there. "
-                f"Pause the trigger and say `orch checkpoints restart {row.trigger}`"
+                f"Pause the trigger and say `orch checkpoints restart {row.trigger} --reason …`"
             )
         else:
             new = {n: at for n, at in found.partitions.items() if n not in known}
