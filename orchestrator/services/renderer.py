@@ -12,6 +12,7 @@ import specs
 from orchestrator.domain import names
 from orchestrator.domain.clock import MINUTE, Clock, to_rfc3339
 from orchestrator.domain.outcome import EXIT_LOST
+from orchestrator.domain.states import Origin
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.store.claims import Claim
 from orchestrator.store.errors import Missing
@@ -79,6 +80,11 @@ class Renderer:
         gone = self._lost(run) if definition.stream else None
         if gone is not None:
             raise Unrenderable(gone, exit_code=EXIT_LOST)
+        if definition.stream and run.origin is Origin.RESTORED and not run.data:
+            raise Unrenderable(
+                "this run was found on the cluster after a restore, and what its job was given is "
+                "not known: set the checkpoint back to read its events again, and discard it"
+            )
         number = run.attempts + 1
         policies = definition.policies
         timeout = policies.timeout if run.life_us is None else run.life_us + _LIFE_GRACE
