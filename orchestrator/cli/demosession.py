@@ -146,7 +146,7 @@ def _introduce(app: App, api: Api, data_dir: Path, view: View) -> None:
     view.note(f"node   {app.client.url}  (local: WebAssembly and sample images)")
     view.note(f"API    {api.url}/api/v1  (curl {api.url}/api/v1/runs)")
     view.note(f"ask    {_program()}{other} status | triggers list | runs list")
-    view.note(f"files  {data_dir} (log: {_log_file(data_dir)})")
+    view.note(f"files  {app.config.data_dir} (log: {_log_file(data_dir)})")
     if before:
         view.note(f"continuing: {before:,} runs in the ledger")
 

@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 import specs
 from orchestrator.cli import times
-from orchestrator.cli.errors import CliError
+from orchestrator.cli.errors import CliError, say
 from orchestrator.domain.clock import from_rfc3339, to_rfc3339
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.errors import StoreError
@@ -26,10 +26,13 @@ def create_token(
     expires_at = None if expires is None else _expiry(expires)
     try:
         data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+        new = database is None and not (data_dir / "orch.db").exists()
         with closing(Database(database or sqlite_url(data_dir))) as store:
             secret = Tokens(store).create(name, expires_at, _ACTOR)
     except (StoreError, SQLAlchemyError) as error:
         raise CliError(str(getattr(error, "orig", None) or error)) from error
+    if new:
+        say(f"orch: {data_dir} had no store, so one was made there")
     shown = None if expires_at is None else to_rfc3339(expires_at)
     return {"name": name, "token": secret, "expires_at": shown}
 

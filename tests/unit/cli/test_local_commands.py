@@ -182,6 +182,13 @@ def test_register_can_turn_a_flag_of_the_file_off() -> None:
     assert "paused" not in _dry("--spec", "t.yaml", "--no-paused")
 
 
+def test_a_token_in_a_directory_without_a_store(tmp_path: Path) -> None:
+    """Whoever mistypes the data directory is told that there was nothing."""
+    made = "had no store, so one was made there"
+    assert made in orch("token", "create", "a", "--data-dir", str(tmp_path)).err
+    assert made not in orch("token", "create", "b", "--data-dir", str(tmp_path)).err
+
+
 def test_mappings_are_given_in_braces() -> None:
     """What is a mapping in a trigger file can be an option, too; other text is refused as such."""
     args = ("register", "kafka", "--topic", "logs", "--dry-run", "--json")
