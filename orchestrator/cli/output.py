@@ -121,11 +121,12 @@ def _widths(cells: Sequence[Sequence[Text]], room: int | None) -> list[int]:
     if room is None:
         return widths
     over = sum(widths) + _GAP * (len(widths) - 1) - room
-    # Text in a very narrow column is hard to read: others give way before it becomes so.
+    # Sentences in a very narrow column are hard to read: dates give way before the last becomes so.
     for least in (_READABLE, 0):
         for n in reversed(range(len(widths))):
             word = max(cell_len(word) for text in columns[n] for word in text.plain.split(" "))
-            narrow = min(widths[n], max(min(word, _WORD), least))
+            sentences = n == len(widths) - 1
+            narrow = min(widths[n], max(min(word, _WORD), least if sentences else 0))
             widths[n] = max(narrow, widths[n] - max(over, 0))
             over = sum(widths) + _GAP * (len(widths) - 1) - room
     return widths
