@@ -80,6 +80,12 @@ class Daemon:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def pid(self) -> int:
+        """The process that was started last."""
+        assert self._process is not None
+        return self._process.pid
+
+    @property
     def exit_code(self) -> int | None:
         """How the last process ended; negative for a signal."""
         return None if self._process is None else self._process.poll()
