@@ -110,8 +110,8 @@ class Reader:
 
     @property
     def lag(self) -> Mapping[str, int]:
-        """Events that are in no run yet, by partition."""
-        return self._source.lag()
+        """Events that are in no run yet, by partition; nothing while nobody looks."""
+        return self._source.lag() if self.row.trigger_state is TriggerState.ACTIVE else {}
 
     def lost(self, partition: str, start: str) -> str | None:
         """Why a range cannot be read any more, if that is known."""

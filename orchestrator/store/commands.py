@@ -211,7 +211,7 @@ class Commands:
         """Run dead runs again: the named ones, or all (of a trigger). Returns how many."""
 
         def operation(tx: Tx) -> int:
-            condition = schema.is_dead & ~runs.c.released
+            condition = schema.is_dead & ~runs.c.discarded
             if run_ids:
                 condition &= runs.c.id.in_(list(run_ids))
             if trigger_name is not None:
@@ -261,7 +261,7 @@ class Commands:
         """Let go of dead runs: they stay in the ledger and hold nothing up. Returns how many."""
 
         def operation(tx: Tx) -> int:
-            condition = schema.is_dead & ~runs.c.released
+            condition = schema.is_dead & ~runs.c.discarded
             if run_ids:
                 condition &= runs.c.id.in_(list(run_ids))
             if trigger_name is not None:
@@ -269,7 +269,7 @@ class Commands:
             touched = tx.conn.execute(
                 update(runs)
                 .where(condition)
-                .values(released=True)
+                .values(released=True, discarded=True)
                 .returning(runs.c.trigger_uid, runs.c.partition)
             ).all()
             hold(tx.conn, [(uid, partition) for uid, partition in touched])
@@ -316,6 +316,7 @@ def _reopened(queue: Queue, now: int) -> dict[str, Any]:
         "tries": 0,
         "cancel": None,
         "released": False,
+        "discarded": False,
         "kept": None,
     }
 

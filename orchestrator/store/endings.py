@@ -128,6 +128,7 @@ class Endings:
                     not_before=run.not_before if ended else settlement.not_before,
                     owner=None,
                     released=settlement.released,
+                    discarded=False,
                     kept=None,
                 )
             ).rowcount

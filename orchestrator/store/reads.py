@@ -113,7 +113,7 @@ class Reads:
         if wanted.states:
             conditions.append(_states(wanted.states))
         if wanted.held:
-            conditions.append(~runs.c.released)
+            conditions.append(~runs.c.discarded)
         if wanted.since is not None:
             conditions.append(runs.c.due_at >= wanted.since)
         if wanted.until is not None:
@@ -187,7 +187,7 @@ class Reads:
             }
             counts["dead"] = (
                 conn.scalar(
-                    select(func.count()).where(schema.is_dead, ~runs.c.released, *conditions)
+                    select(func.count()).where(schema.is_dead, ~runs.c.discarded, *conditions)
                 )
                 or 0
             )

@@ -69,6 +69,7 @@ class Run:
     fence: int
     cancel: str | None
     released: bool
+    discarded: bool
     data: Mapping[str, Any]
     payload: str | None  # JSON: input sources that are the run's own
     life_us: int | None

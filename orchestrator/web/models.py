@@ -71,7 +71,8 @@ class RunModel(BaseModel):
     ended_at: datetime | None
     tries: int = Field(description="Attempts that count")
     cancel: str | None = Field(description="Why it is to end, once somebody asked")
-    discarded: bool = Field(description="Dead, and let go of")
+    discarded: bool = Field(description="Dead, and let go of by a person")
+    released: bool = Field(description="Dead, and holding nothing up in its partition")
     values: dict[str, Any]
     attempts: list[AttemptModel]
 

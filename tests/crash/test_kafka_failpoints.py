@@ -189,7 +189,8 @@ def test_killed_while_a_dead_run_is_halved(
     for (_, offset), run in dead.items():
         assert run["range"]["end"] == str(offset + 1)
         assert run["kept"]["record"]["offset"] == offset
-        assert run["discarded"]
+        assert run["released"]
+        assert not run["discarded"]
     told = Counter(tuple(line.split()[:2]) for line in lines(stream.out))
     assert set(told.values()) == {1}, told.most_common(3)
     assert daemon.stop() == 0

@@ -216,7 +216,10 @@ def test_skip_lets_dead_runs_pass(
     orch.register(trigger(out, 'test "$START" != 10', on_dead="skip"))
     done(orch, "p0", "30")
     [dead] = [r for r in orch.runs() if r.state is RunState.DEAD]
-    assert dead.released
+    assert (dead.released, dead.discarded) == (True, False)
+    assert orch.app.reads.run_counts()["dead"] == 1
+    assert orch.app.commands.redrive(None, [dead.id], ACTOR) == 1
+    assert orch.until_ended(dead.id).state is RunState.DEAD
     orch.audit()
 
 
@@ -420,8 +423,7 @@ def test_objects_of_ended_runs_are_removed(
     orch = start()
     until(lambda: len(log.forgotten) == 2, "the objects are removed", within=20)
     until(lambda: orch.run(second.id).payload is None, "the run knows it", within=10)
-    assert orch.app.commands.discard(None, [second.id], "", ACTOR) == 0
-    orch.app.commands.retry(second.id, ACTOR)
+    assert orch.app.commands.redrive(None, [second.id], ACTOR) == 1
     again = orch.until_ended(second.id)
     assert "has been removed after `keep`" in again.reason
     orch.audit()

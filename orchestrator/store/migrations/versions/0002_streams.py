@@ -38,6 +38,12 @@ def upgrade() -> None:
     op.add_column("runs", sa.Column("stall_us", sa.BigInteger(), nullable=True))
     op.add_column("runs", sa.Column("kept", sa.Text(), nullable=True))
     op.add_column(
+        "runs",
+        sa.Column("discarded", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
+    )
+    # Until now nothing but a person let go of dead runs.
+    op.execute("UPDATE runs SET discarded = released WHERE released")
+    op.add_column(
         "attempts",
         sa.Column("closing", sa.Boolean(), server_default=sa.text("(false)"), nullable=False),
     )
