@@ -50,6 +50,13 @@ class AttemptModel(BaseModel):
     stderr: str
 
 
+class RangeModel(BaseModel):
+    """A half-open range of positions in a partition."""
+
+    start: str
+    end: str | None = Field(description="null: nobody knows yet")
+
+
 class RunModel(BaseModel):
     """One firing in the ledger."""
 
@@ -63,6 +70,7 @@ class RunModel(BaseModel):
     origin: Origin
     version: int = Field(description="Of the trigger")
     partition: str
+    range: RangeModel | None = Field(description="null: outside of the partition's order")
     queue: Queue | None = Field(description="Where a pending run waits")
     created_at: datetime
     due_at: datetime
@@ -73,6 +81,7 @@ class RunModel(BaseModel):
     cancel: str | None = Field(description="Why it is to end, once somebody asked")
     discarded: bool = Field(description="Dead, and let go of by a person")
     released: bool = Field(description="Dead, and holding nothing up in its partition")
+    kept: dict[str, Any] | None = Field(description="What the source says of a dead run")
     values: dict[str, Any]
     attempts: list[AttemptModel]
 
