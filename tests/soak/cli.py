@@ -6,6 +6,7 @@ import argparse
 import random
 import shutil
 import sys
+import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,12 +14,15 @@ from tests.soak.kafka import Plan, Soak
 from tests.soak.modes import MODES
 from tests.support.kafka import Kafka
 
+_DIR = "where data goes; what a failed soak leaves behind stays there"
+
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Soak the chosen modes, all by default; AssertionError where something was lost or twice."""
     options = _parser().parse_args(arguments)
     seed = options.seed if options.seed is not None else random.randrange(2**32)
-    shutil.rmtree(options.dir, ignore_errors=True)
+    options.dir.mkdir(parents=True, exist_ok=True)
+    place = Path(tempfile.mkdtemp(dir=options.dir)).resolve()
     kafka = Kafka.single()
     try:
         for mode in options.mode or MODES:
@@ -33,12 +37,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 client=options.client,
             )
             _say(f"{plan}")
-            result = Soak(plan, kafka, options.dir.resolve() / mode, _say).run()
+            result = Soak(plan, kafka, place / mode, _say).run()
             _say(
                 f"{mode}: {result.produced:,} records in {result.runs:,} runs,"
                 f" {result.attempts:,} attempts, counted {result.counted:,},"
                 f" {result.repeats:,} repeats, audit ok, {result.seconds:.0f} s"
             )
+        shutil.rmtree(place)
     finally:
         kafka.close()
 
@@ -54,7 +59,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--node-restarts", type=int, default=Plan.node_restarts)
     parser.add_argument("--client", choices=["kafka-python", "confluent"], default=Plan.client)
     parser.add_argument("--seed", type=int, help="of what happens when; default: a new one")
-    parser.add_argument("--dir", type=Path, default=Path(".orch/soak"), help="removed at first")
+    parser.add_argument("--dir", type=Path, default=Path(".orch/soak"), help=_DIR)
     return parser
 
 
