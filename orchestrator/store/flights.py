@@ -10,9 +10,20 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
-from sqlalchemy import Executable, Update, bindparam, exists, select, update
+from sqlalchemy import (
+    Executable,
+    Text,
+    Update,
+    bindparam,
+    exists,
+    func,
+    literal_column,
+    select,
+    update,
+)
 
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import AttemptState
@@ -171,7 +182,7 @@ class Flights:
             flight,
             (AttemptState.ACCEPTED,),
             "running",
-            state=AttemptState.RUNNING,
+            state=AttemptState.RUNNING.value,
             running_at=now,
             node_id=storable(node_id),
         )
@@ -210,10 +221,10 @@ class Flights:
                 tx,
                 flight,
                 _LIVE,
-                state=ending.state,
+                state=ending.state.value,
                 reason=storable(ending.reason),
                 exit_code=_exit_code(ending.exit_code),
-                node_id=storable(ending.node_id) or attempts.c.node_id,
+                node_id=storable(ending.node_id),
                 stdout=storable(ending.stdout),
                 stderr=storable(ending.stderr),
                 counted=ending.counted,
@@ -258,12 +269,37 @@ class Flights:
     def _change(
         self, tx: Tx, flight: Flight, states: Sequence[AttemptState], **values: Any
     ) -> bool:
-        return tx.conn.execute(_conditional(flight, states).values(**values)).rowcount == 1
+        row = {"b_run": flight.run_id, "b_number": flight.number, "b_fence": flight.fence}
+        row |= {f"v_{name}": value for name, value in values.items()}
+        statement = _change_statement(tuple(states), tuple(values))
+        return self._db.dialect.execute_many(tx.conn, statement, [row]) == 1
 
 
 def _exit_code(code: int | None) -> int | None:
     """As the column holds it; no operating system has larger ones."""
     return None if code is None else max(-_INT32, min(code, _INT32 - 1))
+
+
+@lru_cache(maxsize=64)
+def _change_statement(states: tuple[AttemptState, ...], names: tuple[str, ...]) -> Update:
+    """The conditional update of an attempt. Putting it together costs more than carrying it out,
+    so each form is made once; values come as `v_<column>`."""
+    fenced = exists().where(runs.c.id == bindparam("b_run"), runs.c.fence == bindparam("b_fence"))
+    values: dict[str, Any] = {name: bindparam(f"v_{name}") for name in names}
+    if "node_id" in values:  # what is not said now was said before
+        said = func.nullif(bindparam("v_node_id", type_=Text), literal_column("''"))
+        values["node_id"] = func.coalesce(said, attempts.c.node_id)
+    return (
+        update(attempts)
+        .where(
+            attempts.c.run_id == bindparam("b_run"),
+            attempts.c.number == bindparam("b_number"),
+            attempts.c.ended_at.is_(None),
+            attempts.c.state.in_([literal_column(f"'{state.value}'") for state in states]),
+            fenced,
+        )
+        .values(values)
+    )
 
 
 def _conditional(flight: Flight, states: Sequence[AttemptState]) -> Update:
