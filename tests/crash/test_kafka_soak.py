@@ -22,6 +22,7 @@ def broker(kafka: Kafka) -> Iterator[Kafka]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_is_lost_or_twice(broker: Kafka, tmp_path: Path, mode: str) -> None:
     """Daemon, broker and node are killed while records stream: afterwards runs that succeeded
@@ -29,13 +30,14 @@ def test_nothing_is_lost_or_twice(broker: Kafka, tmp_path: Path, mode: str) -> N
     plan = Plan(
         mode=mode,
         seed=random.randrange(2**32),
-        records=20_000,
-        kills=3,
+        records=6_000,
+        partitions=4,
+        kills=2,
         broker_restarts=1,
         node_restarts=1,
         max_records=1_000,
         life=12,
-        within=240,
+        within=600,
     )
     print(plan)
     result = Soak(plan, broker, tmp_path, print).run()
