@@ -8,7 +8,6 @@ software's figures are published ones for a machine of this size.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -138,7 +137,9 @@ def buffered(
             here += _poll(source, places)
         spent += time.monotonic() - began
         taken += here - before
-        shutil.rmtree(Path(directory, "files"))
+        # The source reads ahead: only what is whole is removed, not what is being written.
+        for file in Path(directory, "files").rglob("batch.*"):
+            file.unlink(missing_ok=True)
     source.close()
     return {"rate": taken / spent}
 
