@@ -131,9 +131,14 @@ def buffered(
     taken, spent = 0, 0.0
     for _ in range(passes):
         places = dict(first)  # from the second pass on: set back
-        here = before = _poll(source, places)  # connects
         began = time.monotonic()
-        while here < count - _FILE * _PARTITIONS:
+        here = before = _poll(source, places)  # connects
+        enough = count - _FILE * _PARTITIONS
+        if here < enough:  # otherwise there is too little to leave that out
+            began = time.monotonic()
+        else:
+            before = 0
+        while here < enough:
             here += _poll(source, places)
         spent += time.monotonic() - began
         taken += here - before
