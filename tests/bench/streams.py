@@ -133,7 +133,7 @@ def buffered(
         places = dict(first)  # from the second pass on: set back
         began = time.monotonic()
         here = before = _poll(source, places)  # connects
-        enough = count - _FILE * _PARTITIONS
+        enough = max(count // 4, count - _FILE * _PARTITIONS)
         if here < enough:  # otherwise there is too little to leave that out
             began = time.monotonic()
         else:
