@@ -54,7 +54,7 @@ def test_runs_that_the_backup_does_not_know(
         kafka.produce(topic, number, [b"value"] * 15)
     backup.restore(tmp_path / "backup.db", tmp_path / "restored", copy=False)
     again = start(tmp_path / "restored")
-    until(lambda: len(again.runs("logs")) >= 10, "put back", within=30)
+    until(lambda: len(again.runs("logs")) >= 10, "put back", within=90)
     gate.touch()
     until_done(again, "logs", dict.fromkeys(ends, 60))
     ranges_tile(shown(again, "logs"), dict.fromkeys(ends, 60))
@@ -72,7 +72,7 @@ def test_a_run_that_was_put_back_and_fails(
     person, who lets its events be read again."""
     topic, out, gate = kafka.topic(), tmp_path / "out", tmp_path / "gate"
     kafka.produce(topic, 0, [b"value"] * 10)
-    script = f'[ "$START" = 0 ] || [ -e {gate}2 ] || {{ until [ -e {gate} ]; do :; done; exit 1; }}'
+    script = f'[ "$START" = 0 ] || [ -e {gate}2 ] || {{ until [ -e {gate} ]; do sleep 0.05; done; exit 1; }}'
     orch = start()
     orch.register(
         kafka_shell("logs", topic, kafka.bootstrap, out, script, mode=mode, max_records=10)
@@ -85,9 +85,9 @@ def test_a_run_that_was_put_back_and_fails(
 
     backup.restore(tmp_path / "backup.db", tmp_path / "restored", copy=False)
     again = start(tmp_path / "restored")
-    until(lambda: len(again.runs("logs")) == 2, "put back", within=30)
+    until(lambda: len(again.runs("logs")) == 2, "put back", within=90)
     gate.touch()
-    run = again.until_ended(again.runs("logs")[1].id, within=30)
+    run = again.until_ended(again.runs("logs")[1].id, within=90)
     assert run.state is RunState.DEAD
     assert "set the checkpoint back" in run.reason
     Path(f"{gate}2").touch()
