@@ -72,7 +72,8 @@ def test_a_run_that_was_put_back_and_fails(
     person, who lets its events be read again."""
     topic, out, gate = kafka.topic(), tmp_path / "out", tmp_path / "gate"
     kafka.produce(topic, 0, [b"value"] * 10)
-    script = f'[ "$START" = 0 ] || [ -e {gate}2 ] || {{ until [ -e {gate} ]; do sleep 0.05; done; exit 1; }}'
+    wait = f"until [ -e {gate} ]; do sleep 0.05; done"
+    script = f'[ "$START" = 0 ] || [ -e {gate}2 ] || {{ {wait}; exit 1; }}'
     orch = start()
     orch.register(
         kafka_shell("logs", topic, kafka.bootstrap, out, script, mode=mode, max_records=10)
