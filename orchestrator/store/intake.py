@@ -226,7 +226,7 @@ class Intake:
             fresh = False
             for row in rows:
                 if not self._db.dialect.insert_ignore(conn, runs, [row]):
-                    _join(conn, row)
+                    join_run(conn, row)
         conn.exec_driver_sql("RELEASE SAVEPOINT runs")
         return fresh
 
@@ -260,7 +260,7 @@ def _advance(batch: PlannedBatch) -> dict[str, Any]:
     }
 
 
-def _join(conn: Connection, row: Mapping[str, Any]) -> None:
+def join_run(conn: Connection, row: Mapping[str, Any]) -> None:
     """Give the run that has this key already its place in the partition's order."""
     conn.execute(
         update(runs)

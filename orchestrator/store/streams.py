@@ -13,12 +13,11 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, insert, select, update
 
-from orchestrator.domain.clock import Clock
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import Origin, Queue, RunState
 from orchestrator.store import schema
 from orchestrator.store.database import Database, canonical
-from orchestrator.store.intake import new_run
+from orchestrator.store.intake import join_run, new_run
 from orchestrator.store.lines import hold, move_done, promote
 from orchestrator.store.outbox import Callback, put
 from orchestrator.store.schema import partitions, runs
@@ -91,11 +90,6 @@ class Streams:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    @property
-    def clock(self) -> Clock:
-        """The store's clock."""
-        return self._db.clock
-
     def take_in(
         self, source: Source, planned: Mapping[StreamPartition, Sequence[StreamBatch]], how: How
     ) -> set[str]:
@@ -124,7 +118,7 @@ class Streams:
             ]
             for row, batch in zip(rows, batches, strict=True):
                 if not self._db.dialect.insert_ignore(tx.conn, runs, [row]):
-                    _join(tx.conn, row)
+                    join_run(tx.conn, row)
                 named = {"run": row["id"], "key": row["key"]}
                 told = [replace(c, payload={**c.payload, **named}) for c in batch.callbacks]
                 put(tx, row["id"], told, now)
@@ -323,20 +317,6 @@ def _advance(
         "v_planned": None if end == _END else end,
         "v_ordinal": partition.ordinal + len(batches) * STRIDE,
     }
-
-
-def _join(conn: Connection, row: Mapping[str, Any]) -> None:
-    """Give the run that has this key already its place in the partition's order."""
-    conn.execute(
-        update(runs)
-        .where(runs.c.trigger_uid == row["trigger_uid"], runs.c.key == row["key"])
-        .values(
-            ordinal=row["ordinal"],
-            range_start=row["range_start"],
-            range_end=row["range_end"],
-            partition=row["partition"],
-        )
-    )
 
 
 def _step(conn: Connection, row: Mapping[str, Any]) -> int:
