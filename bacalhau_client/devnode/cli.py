@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
-import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import FrameType
@@ -19,10 +19,13 @@ def serve(config: DevNodeConfig) -> int:
 
     Call it from the main thread: it sets signal handlers while it runs.
     """
-    asked = threading.Event()
+    reader, writer = os.pipe()
+    os.set_blocking(writer, False)
+    # The main thread sleeps: only this wakes it up, whichever thread is given the signal.
+    waking = signal.set_wakeup_fd(writer)
 
     def ask(number: int, frame: FrameType | None) -> None:
-        asked.set()
+        """What counts is that the system's own action does not happen."""
 
     earlier = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     node = DevNode(config)
@@ -32,7 +35,7 @@ def serve(config: DevNodeConfig) -> int:
         for image, command in config.images.items():
             sys.stdout.write(f"image {image} is the command: {command}\n")
         sys.stdout.flush()
-        asked.wait()
+        os.read(reader, 1)
     except ConfigError as error:
         sys.stderr.write(f"dev-node: {error}\n")
         return 1
@@ -44,6 +47,9 @@ def serve(config: DevNodeConfig) -> int:
         node.stop()
         for number, handler in earlier.items():
             signal.signal(number, handler)
+        signal.set_wakeup_fd(waking)
+        os.close(reader)
+        os.close(writer)
     return 0
 
 

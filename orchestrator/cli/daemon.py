@@ -31,6 +31,9 @@ def handled(*numbers: signal.Signals) -> Generator[Callable[[float | None], bool
     """
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
+    # A handler in Python runs once the main thread does something. While that sleeps, only the
+    # descriptor wakes it up, whichever thread the system has given the signal to.
+    waking = signal.set_wakeup_fd(writer)
     asked = False
 
     def ask(number: int, frame: FrameType | None) -> None:
@@ -38,7 +41,6 @@ def handled(*numbers: signal.Signals) -> Generator[Callable[[float | None], bool
         if asked:
             os._exit(_KILLED + number)
         asked = True
-        os.write(writer, b"!")
 
     earlier = {number: signal.signal(number, ask) for number in numbers}
     try:
@@ -47,6 +49,7 @@ def handled(*numbers: signal.Signals) -> Generator[Callable[[float | None], bool
         if not asked:
             for number, handler in earlier.items():
                 signal.signal(number, handler)
+        signal.set_wakeup_fd(waking)
         os.close(reader)
         os.close(writer)
 

@@ -62,6 +62,8 @@ class Auditor:
             findings += found
         for name, key, problem in self._ledger.contradictions(trigger):
             findings.append(Finding(trigger=name, partition="", key=key, problem=problem))
+        # The store gives them by uid, which tells a reader nothing.
+        summaries.sort(key=lambda summary: (summary["name"], summary["partition"]))
         shown = findings[:_FINDINGS_AT_MOST]
         return {
             "ok": not findings,

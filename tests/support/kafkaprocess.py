@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import socket
 import subprocess
 import uuid
@@ -42,10 +43,18 @@ _JVM = ("-Xms128m", "-Xmx1g", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
 
 
 def free_port() -> int:
-    """A port of 127.0.0.1 that nobody uses now."""
-    with closing(socket.socket()) as taken:
-        taken.bind(("127.0.0.1", 0))
-        return taken.getsockname()[1]
+    """A port of 127.0.0.1 that nobody uses, and that no outgoing connection will be given.
+
+    A broker keeps its ports while it is down, so they lie below those that the system hands out.
+    """
+    while True:
+        port = random.randrange(15_000, 32_000)
+        with closing(socket.socket()) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+        return port
 
 
 def cluster_id() -> str:
