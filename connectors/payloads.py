@@ -1,0 +1,73 @@
+"""Where what a run is for travels: within its job, or in an object beside it.
+
+The one place that decides this, for every connector. Without a `storage` a batch of up to 128 KiB
+travels within the job; where there is one, up to 16 KiB do, because an object costs the cluster
+less than a large job. A batch never exceeds `Payloads.limit`: whoever gathers events closes it
+before. One event alone that does is tried within the job all the same, and refused with a reason
+where the job's own limit is reached.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from connectors.abc import JSON
+from connectors.storage import address
+from connectors.storage.objects import ObjectStore, inline_source, part
+from connectors.storage.stores import open_store
+
+FILE = "/orch/batch.ndjson"
+"""Where a task finds its events, a line of JSON each."""
+INLINE_ALONE = 128 * 2**10
+"""Bytes that travel within the job, where nothing else is set up."""
+INLINE_BESIDE = 16 * 2**10
+"""The same, where there is a storage."""
+MAX_STORED = 64 * 2**20
+"""Bytes of one batch in an object."""
+
+
+class Payloads:
+    """Packs what the runs of one trigger get. Thread-safe."""
+
+    def __init__(
+        self, trigger_uid: str = "", storage: str | None = None, *, keep_for: int = 0
+    ) -> None:
+        """`storage` is an address of :mod:`connectors.storage.address`; objects of ended runs are
+        kept for so many microseconds."""
+        self._uid = trigger_uid
+        self._store: ObjectStore | None = None
+        if storage is not None:
+            self._store = open_store(address.parse(storage))
+        self.keep_for = keep_for
+
+    @property
+    def inline(self) -> int:
+        """Bytes up to which a batch travels within the job."""
+        return INLINE_ALONE if self._store is None else INLINE_BESIDE
+
+    @property
+    def limit(self) -> int:
+        """Bytes that one run may be given."""
+        return INLINE_ALONE if self._store is None else MAX_STORED
+
+    def pack(self, name: str, content: bytes, file: str = FILE) -> Sequence[Mapping[str, JSON]]:
+        """The input sources with which a task finds the content as the file `file`.
+
+        Writes an object where there is a storage and the content is large: durable when this
+        returns. The same `name` gives the same object, so give each batch its own. Raises the
+        errors of :mod:`connectors.storage.objects`.
+        """
+        if self._store is None or len(content) <= INLINE_BESIDE:
+            return [inline_source(content, file)]
+        place = f"u-{part(self._uid)}/{part(name)}/{file.rpartition('/')[2]}"
+        return [self._store.source(self._store.put(place, [content]), file)]
+
+    def forget(self, inputs: Sequence[Mapping[str, JSON]]) -> None:
+        """Remove the objects of a run that is over; others are passed over."""
+        if self._store is not None:
+            self._store.forget(inputs)
+
+    def close(self) -> None:
+        """Let go of connections. May be called twice."""
+        if self._store is not None:
+            self._store.close()
