@@ -11,15 +11,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from connectors.aws.errors import Throttled as Throttled
 from connectors.kinesis.positions import Position
-from connectors.streams import SourceUnavailable
 
 MAX_LIMIT = 10_000
 """Records that one answer may hold."""
-
-
-class Throttled(SourceUnavailable):
-    """More was asked than the shard or the account allows: 5 reads and 2 MB a second and shard."""
 
 
 class IteratorExpired(Exception):
@@ -98,7 +94,7 @@ class Client(ABC):
     @abstractmethod
     def read(self, iterator: str, limit: int) -> Page:
         """At most `limit` records (up to 10,000) and 10 MB. Raises :class:`IteratorExpired`,
-        :class:`Throttled` and :class:`ShardGone`."""
+        :class:`ShardGone`, and :class:`Throttled`: AWS allows 5 reads and 2 MB a second."""
 
     @abstractmethod
     def close(self) -> None:

@@ -1,18 +1,14 @@
-"""Kinesis over boto3, which is loaded when the first question is asked.
-
-Credentials come the way that boto3 finds them: environment, shared files with a `profile`, the
-machine's or the container's role.
-"""
+"""Kinesis over boto3, which is loaded when the first question is asked."""
 
 from __future__ import annotations
 
-import importlib
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any, cast
 
+from connectors.aws.client import make_client
 from connectors.kinesis import errors
 from connectors.kinesis.client import Client, Page, Record, Shard, Stream
 from connectors.kinesis.positions import Position
@@ -112,21 +108,12 @@ class Service(Client):
         """boto3's client, which is made on first use."""
         with self._lock:
             if self._made is None:
-                sessions: Any = importlib.import_module("boto3.session")
-                configs: Any = importlib.import_module("botocore.config")
-                settings = self._settings
-                session = sessions.Session(
-                    region_name=settings.place, profile_name=settings.profile
-                )
-                # Whether and when to ask again is decided by whoever knows about the shards.
-                config = configs.Config(
-                    retries={"total_max_attempts": 1},
-                    connect_timeout=5,
-                    read_timeout=30,
-                    max_pool_connections=THREADS,
-                )
-                self._made = session.client(
-                    "kinesis", endpoint_url=settings.endpoint, config=config
+                self._made = make_client(
+                    "kinesis",
+                    region=self._settings.place,
+                    endpoint=self._settings.endpoint,
+                    profile=self._settings.profile,
+                    connections=THREADS,
                 )
             return self._made
 

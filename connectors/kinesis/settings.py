@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from typing import Annotated, Literal, cast
-from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -18,6 +17,7 @@ from pydantic import (
 )
 
 from connectors.abc import JSON, Problem, SettingsError
+from connectors.aws.fields import Endpoint, Region
 from connectors.fields import Duration, Span, Whole, error, rfc3339
 from connectors.storage import address, batchfile
 from connectors.times import SECOND
@@ -34,7 +34,6 @@ _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}", re.ASCII)
 _ARN = re.compile(
     r"arn:aws[a-z-]*:kinesis:([a-z0-9-]{1,40}):\d{12}:stream/([a-zA-Z0-9_.-]{1,128})", re.ASCII
 )
-_REGION = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+", re.ASCII)
 _SEQUENCE = re.compile(r"0|[1-9]\d{0,128}", re.ASCII)
 
 
@@ -45,28 +44,6 @@ def _stream(text: str) -> str:
         f"{shown(text)} names no stream",
         "write its name, or arn:aws:kinesis:REGION:ACCOUNT:stream/NAME",
     )
-
-
-def _region(text: str) -> str:
-    if _REGION.fullmatch(text):
-        return text
-    raise error(f"{shown(text)} is not a region", "write one such as eu-central-1")
-
-
-def _endpoint(text: str) -> str:
-    try:
-        parts = urlsplit(text)
-        good = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-        parts = urlsplit("")
-    if not good or not text.isprintable() or " " in text:
-        raise error(f"{shown(text)} is not an address", "write http://HOST:PORT or https://HOST")
-    if parts.username or parts.password:
-        raise error("the address holds a user or password", "leave it out; see `profile`")
-    if parts.query or parts.fragment:
-        raise error(f"{shown(text)} has more than an address", "write http://HOST:PORT")
-    return text.rstrip("/")
 
 
 def _start(value: object) -> object:
@@ -139,12 +116,12 @@ class KinesisSettings(BaseModel):
         description="Name of the stream, or its ARN.",
         examples=["clicks", "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"],
     )
-    region: Annotated[str, AfterValidator(_region)] | None = Field(
+    region: Region | None = Field(
         None,
         description="AWS region. Without one: that of the ARN, or boto3's default.",
         examples=["eu-central-1"],
     )
-    endpoint: Annotated[str, AfterValidator(_endpoint)] | None = Field(
+    endpoint: Endpoint | None = Field(
         None,
         description="Address of the service, where it is not AWS's own.",
         examples=["http://127.0.0.1:4566"],

@@ -1,0 +1,1 @@
+"""What the connectors of AWS's services share. botocore is loaded on first use."""
