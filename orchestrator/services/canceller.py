@@ -32,7 +32,7 @@ class Canceller(Service):
     """Stops jobs."""
 
     name: ClassVar[str] = "canceller"
-    topics: ClassVar[Sequence[Topic]] = (Topic.CANCEL, Topic.FLIGHT)
+    topics: ClassVar[Sequence[Topic]] = (Topic.CANCEL, Topic.DEADLINE, Topic.ADOPTED)
 
     def __init__(
         self,

@@ -10,6 +10,7 @@ import threading
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from sqlalchemy import bindparam, exists, select, update
 
@@ -75,6 +76,11 @@ class Acceptances:
         self._db = database
         self._lock = threading.Lock()
         self._open: _Batch | None = None  # submitted, and not begun by the writer yet
+        self._awaited: int | None = None
+
+    def await_deadline(self, at: int | None) -> None:
+        """Say `DEADLINE` only for what ends before this instant, µs; None: for every acceptance."""
+        self._awaited = at
 
     def submit(self, flight: Flight, job_id: str, future: Future[bool]) -> None:
         """The cluster has the job: forget its bytes, start its deadline.
@@ -86,7 +92,7 @@ class Acceptances:
             batch = self._open
             if batch is None or len(batch.flights) >= _AT_MOST:
                 batch = _Batch()
-                self._db.submit(partial(self._write, batch), "accept", batch.resolve)
+                self._db.submit(partial(self._write, batch), "accept", batch.resolve, patient=True)
                 self._open = batch
             batch.flights.append(flight)
             batch.jobs.append(job_id)
@@ -98,27 +104,27 @@ class Acceptances:
                 self._open = None
         now = self._db.clock.now()
         dialect = self._db.dialect
-        taken = dialect.update_many(
-            tx.conn,
-            _ACCEPT,
-            [
-                {
-                    "b_run": flight.run_id,
-                    "b_number": flight.number,
-                    "b_fence": flight.fence,
-                    "v_job": job_id,
-                    "v_now": now,
-                    "v_deadline": now + flight.total_us + flight.grace_us,
-                }
-                for flight, job_id in zip(batch.flights, batch.jobs, strict=True)
-            ],
-        )
+        rows: list[dict[str, Any]] = [
+            {
+                "b_run": flight.run_id,
+                "b_number": flight.number,
+                "b_fence": flight.fence,
+                "v_job": job_id,
+                "v_now": now,
+                "v_deadline": now + flight.total_us + flight.grace_us,
+            }
+            for flight, job_id in zip(batch.flights, batch.jobs, strict=True)
+        ]
+        taken = dialect.update_many(tx.conn, _ACCEPT, rows)
         won = [flight for flight, ok in zip(batch.flights, taken, strict=True) if ok]
         if won:
             dialect.update_many(
                 tx.conn, _RUNNING, [{"b_run": f.run_id, "b_fence": f.fence} for f in won]
             )
             tx.notify(Topic.FLIGHT, Topic.CHANGED)
+            awaited = self._awaited
+            if awaited is None or min(row["v_deadline"] for row in rows) < awaited:
+                tx.notify(Topic.DEADLINE)
             cancelled = select(runs.c.id).where(
                 runs.c.id.in_([flight.run_id for flight in won]), runs.c.cancel.is_not(None)
             )

@@ -111,12 +111,15 @@ class Database:
         operation: Callable[[Tx], T],
         label: str,
         then: Callable[[Future[T]], None] | None = None,
+        *,
+        patient: bool = False,
     ) -> Future[T]:
         """Carry out `operation` with others in one commit; `label` names its failpoints.
 
-        `then` is called once it is committed, or has failed, before anyone is woken.
+        `then` is called once it is committed, or has failed, before anyone is woken. A `patient`
+        operation waits a little for others under load.
         """
-        return self._writer.submit(operation, label, then)
+        return self._writer.submit(operation, label, then, patient=patient)
 
     def write(self, operation: Callable[[Tx], T], label: str) -> T:
         """Carry out `operation` and wait for its commit."""

@@ -255,9 +255,13 @@ class Flights:
         return list(found.values())
 
     def next_deadline(self) -> int | None:
-        """When the time of this orchestrator's next attempt is over."""
+        """When the time of this orchestrator's next attempt is over. From then on `DEADLINE` is
+        said of those alone whose time is over before."""
+        self._acceptances.await_deadline(None)  # what is accepted meanwhile is told of
         with self._db.read() as conn:
-            return conn.scalar(_NEXT_DEADLINE, {"b_owner": self.owner})
+            at = conn.scalar(_NEXT_DEADLINE, {"b_owner": self.owner})
+        self._acceptances.await_deadline(at)
+        return at
 
     # -- helpers ----------------------------------------------------------------------------
 

@@ -61,3 +61,23 @@ def test_who_is_woken_finds_the_news(tmp_path: Path) -> None:
         assert future.result()
     ledger.close()  # the writer's thread has ended: all signals were raised
     assert {flight.run_id for flight in listener.news} == {flight.run_id for flight in flights}
+
+
+def test_only_an_earlier_deadline_is_news(tmp_path: Path) -> None:
+    """Who waits for the first deadline of all is not woken by those that come later."""
+    ledger = Ledger(sqlite_url(tmp_path))
+    ledger.fire(ledger.trigger(), 3)
+    signal = Signal()
+    ledger.db.signals.listen(signal, [Topic.DEADLINE])
+    flights = ledger.claim()
+    assert ledger.flights.next_deadline() is None
+    assert ledger.flights.accepted(flights[0], "j-0").result()
+    first = ledger.flights.next_deadline()
+    assert first is not None
+    later = replace(flights[1], total_us=flights[1].total_us + 1)
+    assert ledger.flights.accepted(later, "j-1").result()
+    earlier = replace(flights[2], total_us=flights[2].total_us - 60_000_000)
+    assert ledger.flights.accepted(earlier, "j-2").result()
+    assert (ledger.flights.next_deadline() or first) < first
+    ledger.close()  # the writer's thread has ended: all signals were raised
+    assert signal.seen() == 2  # the first of all, and the one that was earlier

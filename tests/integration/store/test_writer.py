@@ -179,3 +179,24 @@ def test_transactions_that_collide_are_repeated(open_ledger: Callable[..., Ledge
         for future in futures:
             future.result(30)
     assert [ledgers[0].db.meta(key) for key in "xy"] == ["40", "40"]
+
+
+def test_patient_operations_wait_for_others(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One alone is committed at once; the next ones wait, until another operation will not."""
+    monkeypatch.setattr("orchestrator.store.writer._APART", 60.0)
+    assert ledger.db.submit(put("a"), "test", patient=True).result(10) == "a"
+    waiting = [ledger.db.submit(put(key), "test", patient=True) for key in "bc"]
+    assert not any(future.done() for future in waiting)
+    assert ledger.db.write(put("d"), "test") == "d"
+    assert [future.result(0) for future in waiting] == ["b", "c"]
+
+
+def test_the_end_waits_for_nobody(ledger: Ledger, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Patient operations are committed when the store is closed."""
+    monkeypatch.setattr("orchestrator.store.writer._APART", 60.0)
+    ledger.db.submit(put("a"), "test", patient=True).result(10)
+    last = ledger.db.submit(put("b"), "test", patient=True)
+    ledger.db.close()
+    assert last.result(0) == "b"
