@@ -1,0 +1,146 @@
+"""The queue in which S3 tells of new objects.
+
+One message may tell of several objects. It is deleted when all of them are in the ledger, or when
+it tells of none that counts. What was received and then forgotten, because the orchestrator was
+restarted, is delivered again and known by its ids.
+"""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from connectors.aws.queue import AT_ONCE, MAX_WAIT, Queue, Received
+from connectors.queues import Delivery, Message
+from connectors.s3.events import read
+from connectors.s3.objects import message
+from connectors.s3.settings import S3Settings
+from connectors.streams import SourceError
+
+_log = logging.getLogger(__name__)
+_VISIBILITY = 120  # seconds until what was not taken in is delivered again
+_MAX_OPEN = 100_000
+_COUNT_EVERY = 30.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Open:
+    """A message of which something is not in the ledger yet."""
+
+    receipt: str
+    ids: set[str] = field(default_factory=set[str])
+
+
+class Notices:
+    """Reads the queue. One thread calls `receive`, another one `acknowledge`."""
+
+    def __init__(self, settings: S3Settings, events: Queue) -> None:
+        self._settings = settings
+        self._queue = events
+        self._lock = threading.Lock()
+        self._open: dict[str, _Open] = {}
+        self._answers: queue.SimpleQueue[list[Received] | Exception] = queue.SimpleQueue()
+        self._asking = False
+        self._counted = 0.0
+        self.waiting: int | None = None
+        """About how many messages nobody has received; None: not known."""
+        self.faults = 0
+        """Records, or whole messages, that were no events of the bucket, since it was opened."""
+
+    def receive(self, wait: float) -> Sequence[Message]:
+        """The events of up to ten messages; waits up to so many seconds for the first one."""
+        if not self._asking:
+            self._asking = True
+            # A call waits longer than anybody who is to stop: it is left alone with its answer.
+            threading.Thread(target=self._ask, name="s3-notices", daemon=True).start()
+        try:
+            answer = self._answers.get(timeout=max(0.001, wait))
+        except queue.Empty:
+            return ()
+        self._asking = False
+        if isinstance(answer, Exception):
+            raise answer
+        return self._taken(answer)
+
+    def acknowledge(self, deliveries: Sequence[Delivery]) -> Collection[str]:
+        """Events that are in the ledger: see `connectors.queues.QueueSource.acknowledge`."""
+        whole: dict[str, str] = {}
+        with self._lock:
+            for delivery in deliveries:
+                opened = self._open.get(delivery.receipt)
+                if opened is not None:
+                    opened.ids.discard(delivery.id)
+                    if not opened.ids:
+                        whole[delivery.receipt] = opened.receipt
+        self._delete(list(whole.values()))
+        with self._lock:
+            for name, receipt in whole.items():
+                # It may have been delivered again in between, with another receipt.
+                opened = self._open.get(name)
+                if opened is not None and opened.receipt == receipt and not opened.ids:
+                    del self._open[name]
+        return [delivery.id for delivery in deliveries]
+
+    def close(self) -> None:
+        """Let go of connections. May be called twice."""
+        self._queue.close()
+
+    def _ask(self) -> None:
+        try:
+            now = time.monotonic()
+            if now - self._counted >= _COUNT_EVERY:
+                self._counted = now
+                self._count()
+            self._answers.put(self._queue.receive(AT_ONCE, MAX_WAIT, _VISIBILITY))
+        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
+            self._answers.put(error)
+
+    def _count(self) -> None:
+        try:
+            self.waiting = self._queue.state().waiting
+        except SourceError:
+            # The right to ask for it may be missing; what keeps the queue from being read is told.
+            self.waiting = None
+
+    def _taken(self, received: Sequence[Received]) -> Sequence[Message]:
+        now = time.time_ns() // 1000
+        messages: list[Message] = []
+        useless: list[str] = []
+        for one in received:
+            told = read(one.body, self._settings.bucket, now)
+            if told.faults:
+                self.faults += len(told.faults)
+                said = "message %s of the queue holds %d that are dropped (%d in all): %s"
+                _log.warning(said, one.id, len(told.faults), self.faults, told.faults[0])
+            found = {
+                found.id: message(found, self._settings, now, receipt=one.id)
+                for found in told.objects
+                if self._settings.wants(found.key) and not found.is_folder
+            }
+            messages += found.values()
+            if found:
+                self._remember(one, set(found))
+            else:
+                useless.append(one.receipt)
+        try:
+            self._delete(useless)
+        except SourceError as error:
+            _log.warning("messages that tell of nothing are still in the queue: %s", error)
+        return messages
+
+    def _remember(self, one: Received, ids: set[str]) -> None:
+        with self._lock:
+            self._open.pop(one.id, None)
+            self._open[one.id] = _Open(receipt=one.receipt, ids=ids)
+            if len(self._open) > _MAX_OPEN:
+                del self._open[next(iter(self._open))]
+
+    def _delete(self, receipts: Sequence[str]) -> None:
+        for at in range(0, len(receipts), AT_ONCE):
+            for fault in self._queue.delete(receipts[at : at + AT_ONCE]):
+                if fault is not None:
+                    _log.info("a message was not deleted and comes again: %s", fault.said)
