@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import typer
 
@@ -82,9 +82,11 @@ class Field:
         """The value for a trigger file."""
         if self.path[0] == "callbacks":
             return {"url": given}
-        if isinstance(given, str) and given.lstrip().startswith("{") and self.mapping:
-            return _flow(given)
-        return given
+        if not self.mapping:
+            return given
+        if isinstance(given, list):
+            return [_braced(item) for item in cast(list[Any], given)]
+        return _braced(given)
 
 
 def fields_of(connector: Connector) -> dict[str, Field]:
@@ -154,8 +156,10 @@ def _is_mapping(schema: Mapping[str, Any]) -> bool:
     return "$ref" in schema or schema.get("type") == "object"
 
 
-def _flow(text: str) -> Any:
+def _braced(text: Any) -> Any:
     """What stands in braces, as in a trigger file; text that is not YAML stays what it is."""
+    if not (isinstance(text, str) and text.lstrip().startswith("{")):
+        return text
     import yaml
 
     try:
