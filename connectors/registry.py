@@ -27,6 +27,9 @@ BUILT_IN = {
     "cron": "connectors.cron:CronConnector",
     "kafka": "connectors.kafka:KafkaConnector",
     "kinesis": "connectors.kinesis:KinesisConnector",
+    "s3": "connectors.s3:S3Connector",
+    "sqs": "connectors.sqs:SqsConnector",
+    "webhook": "connectors.webhook:WebhookConnector",
 }
 _SOURCE_CHECKOUT = "source checkout"
 
