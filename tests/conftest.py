@@ -1,4 +1,4 @@
-"""What all tests share: a PostgreSQL server, Kafka brokers, and a word on what was left out."""
+"""What all tests share: servers that are started once, and a word on what was left out."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support.elasticmq import ElasticMq, NoElasticMq
 from tests.support.kafka import Kafka
 from tests.support.kafkajars import NoKafka
 from tests.support.kafkasecure import SecureKafka
@@ -83,6 +84,17 @@ def kafka_pair(pytestconfig: pytest.Config) -> Iterator[Kafka]:
         _leave_out(pytestconfig, "Kafka", error)
     yield cluster
     cluster.close()
+
+
+@pytest.fixture(scope="session")
+def elasticmq(pytestconfig: pytest.Config) -> Iterator[ElasticMq]:
+    """One server for the whole run: a test makes queues of its own, and leaves it running."""
+    try:
+        server = ElasticMq()
+    except NoElasticMq as error:
+        _leave_out(pytestconfig, "ElasticMQ", error)
+    yield server
+    server.close()
 
 
 def pytest_terminal_summary(
