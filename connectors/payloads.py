@@ -9,11 +9,12 @@ where the job's own limit is reached.
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping, Sequence
 
 from connectors.abc import JSON
 from connectors.storage import address
-from connectors.storage.objects import ObjectStore, inline_source, part
+from connectors.storage.objects import ObjectGone, ObjectStore, inline_source, part
 from connectors.storage.stores import open_store
 
 FILE = "/orch/batch.ndjson"
@@ -61,6 +62,23 @@ class Payloads:
             return [inline_source(content, file)]
         place = f"u-{part(self._uid)}/{part(name)}/{file.rpartition('/')[2]}"
         return [self._store.source(self._store.put(place, [content]), file)]
+
+    def content(self, inputs: Sequence[Mapping[str, JSON]]) -> bytes | None:
+        """What `pack` was given, from what it returned; None: it lies elsewhere, or is gone."""
+        for source in inputs:
+            match source:
+                case {"Source": {"Type": "inline", "Params": {"URL": str(url)}}}:
+                    return base64.b64decode(url.partition(",")[2])
+                case _:
+                    pass
+            name = None if self._store is None else self._store.name_of(source)
+            if self._store is not None and name is not None:
+                try:
+                    with self._store.open(name) as file:
+                        return file.read()
+                except ObjectGone:
+                    return None
+        return None
 
     def forget(self, inputs: Sequence[Mapping[str, JSON]]) -> None:
         """Remove the objects of a run that is over; others are passed over."""

@@ -25,6 +25,7 @@ from connectors.abc import Connector
 GROUP = "orch.connectors"
 BUILT_IN = {
     "cron": "connectors.cron:CronConnector",
+    "file": "connectors.file:FileConnector",
     "kafka": "connectors.kafka:KafkaConnector",
     "kinesis": "connectors.kinesis:KinesisConnector",
     "s3": "connectors.s3:S3Connector",

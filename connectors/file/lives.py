@@ -1,0 +1,408 @@
+"""Lives: which content is where, while files are renamed, truncated, compressed and removed.
+
+A life is attached to an open file for as long as that goes, so that renaming and removing the file
+take nothing away. When the file no longer holds what was read from it (it was truncated), or after
+a restart, the life is looked for by its content: in the file with its inode, in the one with its
+name, and in those that rotating makes of the name, compressed or not.
+"""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from connectors.file.content import PACKED, UNREAD, Content, Damaged, content
+from connectors.file.lines import Lane
+from connectors.file.paths import Found, Pattern, Walk, beside, fault, found, open_file
+from connectors.file.places import (
+    HEAD,
+    START,
+    TAIL,
+    Identity,
+    Position,
+    digest,
+    identity,
+    label,
+    name,
+)
+from connectors.streams import SourceError
+
+Clock = Callable[[], float]
+
+
+@dataclass(kw_only=True)
+class Life:
+    """One partition that is not at its end."""
+
+    partition: str
+    identity: Identity
+    position: Position
+    """Where its next batch begins, as far as is known here."""
+    content: Content | None = None
+    file: Found | None = None
+    """Where the content lies, as it was seen last."""
+    lane: Lane | None = None
+    known: bool = False
+    """Whether it has been told to whoever runs this."""
+    changed: bool = True
+    """Whether there may be something to read."""
+    matched: bool = False
+    """Whether the pattern means the file in which it lies."""
+    missing_since: float | None = None
+    """Since when its content has been looked for in vain."""
+    quiet_since: float = 0.0
+    """Since when nothing has come."""
+    size: int = 0
+    """Of its file, when it was looked at last."""
+    truncated: bool = False
+    """Whether its file was seen to lose it."""
+
+    @property
+    def at_birthplace(self) -> bool:
+        """Whether the file has the name that it had in the beginning."""
+        return self.file is not None and label(self.file.parts) == self.identity.label
+
+    @property
+    def removed(self) -> bool:
+        """Whether the file has no name any more."""
+        return self.content is not None and self.content.stat().st_nlink == 0
+
+    def read_to(self) -> tuple[int, bytes]:
+        """As far as it was read, and the bytes before that where they are in memory."""
+        if self.lane is not None:
+            return self.lane.end, self.lane.tail
+        return self.position.offset, b""
+
+    def intact(self) -> bool:
+        """Whether the file still holds what was read from it."""
+        assert self.content is not None
+        if self.content.packed:
+            return True
+        end, tail = self.read_to()
+        if tail:
+            return self.content.read(end - len(tail), len(tail)) == tail
+        return holds(self.content, self.identity, self.position)
+
+    def detach(self) -> None:
+        """Let go of the file."""
+        if self.content is not None:
+            self.content.close()
+        self.content = None
+        self.matched = False
+
+
+@dataclass(kw_only=True)
+class Look:
+    """What a look at the directories has shown."""
+
+    walk: Walk
+    denied: dict[str, SourceError] = field(default_factory=dict[str, SourceError])
+
+
+class Lives:
+    """All lives of one trigger that are not over."""
+
+    def __init__(self, pattern: Pattern, *, symlinks: bool, clock: Clock = time.monotonic) -> None:
+        self._pattern = pattern
+        self._symlinks = symlinks
+        self._clock = clock
+        self._names: set[str] = set()
+        self._ended: dict[str, list[Identity]] = {}
+        self._judged: set[tuple[int, int, int, int]] = set()
+        self.by_name: dict[str, Life] = {}
+
+    def tell(self, partition: str, position: Position | None) -> Life | None:
+        """A partition that whoever runs this knows; `position` None: it is at its end."""
+        self._names.add(partition)
+        if position is None:
+            ended = self.by_name.pop(partition, None)
+            if ended is not None:
+                ended.detach()
+            mine = identity(partition)
+            others = self._ended.setdefault(mine.label, [])
+            if mine not in others:
+                others.append(mine)
+            return None
+        life = self.by_name.get(partition)
+        if life is None:
+            life = Life(partition=partition, identity=identity(partition), position=position)
+            self.by_name[partition] = life
+        life.known = True
+        return life
+
+    def look(self) -> Look:
+        """Find where everything is now, and what is new."""
+        walk = self._pattern.walk(symlinks=self._symlinks)
+        look = Look(walk=walk)
+        by_id = {file.id: file for file in walk.files.values()}
+        for life in self.by_name.values():
+            self._follow(life, by_id)
+        self._search(walk)
+        owned = {life.file.id for life in self._attached() if life.file is not None}
+        for file in walk.files.values():
+            if file.id in owned or not file.size or file.path.endswith(UNREAD):
+                continue
+            try:
+                if not self._copied(file):
+                    self._begin(file, file.parts)
+                    owned.add(file.id)
+            except OSError as error:
+                look.denied[file.path] = fault(file.path, error)
+        self._missed(walk, owned)
+        return look
+
+    def successor(self, life: Life) -> bool:
+        """Whether another life, which is known to whoever runs this, has taken its place."""
+        return any(
+            other is not life
+            and other.known
+            and other.identity.label == life.identity.label
+            and other.at_birthplace
+            for other in self._attached()
+        )
+
+    def close(self) -> None:
+        """Let go of all files, and forget what was told."""
+        for life in self.by_name.values():
+            life.detach()
+        self.by_name.clear()
+        self._names.clear()
+        self._ended.clear()
+        self._judged.clear()
+
+    def _attached(self) -> Iterator[Life]:
+        return (life for life in self.by_name.values() if life.content is not None)
+
+    def _follow(self, life: Life, by_id: dict[tuple[int, int], Found]) -> None:
+        """Where the file of a life is now, and whether it still holds it."""
+        if life.content is None or life.file is None:
+            return
+        info = life.content.stat()
+        same = (info.st_size, info.st_mtime_ns) == (life.file.size, life.file.mtime)
+        if not same and not life.intact():
+            life.truncated = True
+            life.detach()
+            return
+        place = by_id.get(life.file.id)
+        life.matched = place is not None
+        life.changed |= not same
+        at = place or life.file
+        life.file = found(at.parts, at.path, info)
+        life.size = max(life.size, info.st_size) if life.content.packed else info.st_size
+        if place is None and not life.content.packed and info.st_nlink:
+            # Where it has gone matters for its name only.
+            for other in beside(self._pattern, life.file.parts):
+                if other.id == life.file.id:
+                    life.file = other
+                    break
+
+    # -- finding again ----------------------------------------------------------------------
+
+    def _search(self, walk: Walk) -> None:
+        missing = [life for life in self.by_name.values() if life.content is None]
+        if not missing:
+            return
+        owned = {life.file.id for life in self._attached() if life.file is not None}
+        for life in missing:
+            for file in self._candidates(life, walk):
+                if file.id in owned:
+                    continue
+                opened = self._opened(file)
+                if opened is None:
+                    continue
+                end, tail = life.read_to()
+                if self._is(life, opened, end, tail):
+                    life.content, life.file = opened, file
+                    life.matched = file.path in walk.files
+                    life.missing_since, life.changed, life.size = None, True, file.size
+                    life.truncated = False
+                    life.quiet_since = self._clock()
+                    owned.add(file.id)
+                    break
+                opened.close()
+            if life.content is None and life.missing_since is None:
+                life.missing_since = self._clock()
+
+    def _is(self, life: Life, opened: Content, end: int, tail: bytes) -> bool:
+        try:
+            if not tail:
+                return holds(opened, life.identity, life.position)
+            head = opened.read(0, HEAD)
+            return life.identity.begins(head) and opened.read(end - len(tail), len(tail)) == tail
+        except (OSError, Damaged):
+            return False
+
+    def _candidates(self, life: Life, walk: Walk) -> list[Found]:
+        """Files in which a life may be, the likeliest first."""
+        mine = life.identity
+        places: dict[tuple[int, int], Found] = {}
+        for file in walk.files.values():
+            if label(file.parts) == mine.label or (
+                mine.born is not None and rotated(file.parts, mine.born)
+            ):
+                places.setdefault(file.id, file)
+        for file in self._beside(mine):
+            places.setdefault(file.id, file)
+        for file in walk.files.values():
+            if (file.device, file.inode) == (mine.device, mine.inode):
+                places.setdefault(file.id, file)
+        same = (mine.device, mine.inode)
+        return sorted(
+            places.values(),
+            key=lambda file: (
+                file.id != same or life.truncated,
+                label(file.parts) != mine.label,
+                file.path.endswith(PACKED),
+                -file.mtime,
+            ),
+        )
+
+    def _beside(self, mine: Identity) -> Iterator[Found]:
+        """Files beside its birthplace that rotating has made, or that have its inode."""
+        if mine.born is None:
+            return
+        for file in beside(self._pattern, mine.born):
+            if rotated(file.parts, mine.born) or file.id == (mine.device, mine.inode):
+                yield file
+
+    def _opened(self, file: Found) -> Content | None:
+        try:
+            return self._open(file)
+        except OSError:
+            return None
+
+    def _open(self, file: Found) -> Content:
+        opened = open_file(self._pattern.root, file.parts, symlinks=self._symlinks)
+        return content(opened, file.path)
+
+    # -- new ones ---------------------------------------------------------------------------
+
+    def _begin(self, file: Found, born: tuple[str, ...]) -> None:
+        opened = self._open(file)
+        try:
+            head = opened.read(0, HEAD)
+            info = opened.stat()
+        except BaseException:
+            opened.close()
+            raise
+        if not head:
+            opened.close()
+            return
+        now = found(file.parts, file.path, info)
+        chosen = first = name(found(born, file.path, info), head)
+        number = 1
+        while chosen in self._names:
+            number += 1
+            chosen = f"{first}~{number}"
+        self._names.add(chosen)
+        self.by_name[chosen] = Life(
+            partition=chosen,
+            identity=identity(chosen),
+            position=START,
+            content=opened,
+            file=now,
+            size=info.st_size,
+            matched=file.parts == born,
+            quiet_since=self._clock(),
+        )
+
+    def _copied(self, file: Found) -> bool:
+        """Whether a file is (so far) a copy of a life's file, made before that is truncated."""
+        for life in self._attached():
+            born, opened = life.identity.born, life.content
+            if opened is None or born is None or not rotated(file.parts, born):
+                continue
+            if life.file is None or life.file.parts == file.parts or opened.packed:
+                continue
+            copy = self._open(file)
+            try:
+                head, at = copy.read(0, HEAD), max(0, file.size - TAIL)
+                if opened.read(0, len(head)) == head and copy.read(at, TAIL) == opened.read(
+                    at, file.size - at
+                ):
+                    return True
+            finally:
+                copy.close()
+        return False
+
+    def _missed(self, walk: Walk, owned: set[tuple[int, int]]) -> None:
+        """Files that came up and were rotated away before anybody looked: whatever rotating has
+        made of a name later than of the newest life that is known to have had it."""
+        newest: dict[str, Life] = {}
+        for life in self._attached():
+            at = life.file
+            if life.at_birthplace or at is None or life.matched:
+                continue
+            before = newest.get(life.identity.label)
+            if before is None or before.file is None or before.file.mtime < at.mtime:
+                newest[life.identity.label] = life
+        for life in newest.values():
+            born, at = life.identity.born, life.file
+            if born is None or at is None:
+                continue
+            later = [
+                file
+                for file in beside(self._pattern, born)
+                if rotated(file.parts, born)
+                and file.mtime >= at.mtime
+                and file.size
+                and file.id not in owned
+                and file.path not in walk.files
+            ]
+            for file in sorted(later, key=lambda file: file.mtime):
+                version = (*file.id, file.size, file.mtime)
+                if version in self._judged:
+                    continue
+                with suppress(OSError, Damaged):
+                    if not self._seen_before(file, life.identity.label):
+                        self._begin(file, born)
+                        owned.add(file.id)
+                        continue
+                    self._judged.add(version)
+
+    def _seen_before(self, file: Found, born: str) -> bool:
+        opened = self._open(file)
+        try:
+            head = opened.read(0, HEAD)
+        finally:
+            opened.close()
+        if any(ended.begins(head) for ended in self._ended.get(born, ())):
+            return True
+        for life in self.by_name.values():
+            if life.identity.label != born or not life.identity.begins(head):
+                continue
+            if life.content is None or life.content.read(0, len(head)) == head:
+                return True
+        return False
+
+
+def holds(opened: Content, mine: Identity, position: Position) -> bool:
+    """Whether a content is that of a life, as far as its name and a position tell."""
+    if not mine.begins(opened.read(0, HEAD)):
+        return False
+    if not position.tail:
+        return True
+    at = max(0, position.offset - TAIL)
+    before = opened.read(at, position.offset - at)
+    return len(before) == position.offset - at and digest(before) == position.tail
+
+
+def rotated(parts: tuple[str, ...], born: tuple[str, ...]) -> bool:
+    """Whether a path may be what rotating has made of another one: ``app.log`` becomes
+    ``app.log.1``, ``app.log-20261121.gz``, ``app-20261121.log``, ``app.1.log.zst``, …"""
+    if parts[:-1] != born[:-1] or parts == born:
+        return False
+    base = born[-1]
+    plain = parts[-1]
+    for ending in PACKED:
+        plain = plain.removesuffix(ending)
+    if plain == base:
+        return True
+    stem, dot, ending = base.rpartition(".")
+    shapes = [re.escape(base) + r"[._-].*"]
+    if stem and dot:
+        shapes.append(re.escape(stem) + r"[._-].*" + re.escape(dot + ending))
+    return any(re.fullmatch(shape, plain, re.DOTALL) for shape in shapes)

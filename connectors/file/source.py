@@ -1,0 +1,488 @@
+"""Kind ``file``: files are followed line by line.
+
+`poll` waits by itself: for the kernel to tell of changes, and for batches to become due. Files are
+read when something has changed in them, and all of them now and then, because nobody tells of
+changes on a remote file system.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from connectors.abc import JSON
+from connectors.file.content import Damaged
+from connectors.file.inotify import ATTRIB, CLOSE_WRITE, IS_DIR, MODIFY, OVERFLOW, Watcher
+from connectors.file.lines import Form, Lane, Piece, first_line
+from connectors.file.lives import Life, Lives, Look
+from connectors.file.paths import Pattern, fault, printable
+from connectors.file.places import START, TAIL, Position, parse, position
+from connectors.file.settings import FileSettings
+from connectors.payloads import Payloads
+from connectors.streams import (
+    END,
+    Batch,
+    Discovery,
+    Place,
+    RunRef,
+    SourceContext,
+    SourceError,
+    SourceRefused,
+    StreamSource,
+    Want,
+)
+from connectors.times import SECOND
+
+_log = logging.getLogger(__name__)
+
+CHUNK = 1 << 20
+"""Bytes that are read of a file before another one has its turn."""
+MEMORY = 256 * 2**20
+"""Bytes of lines in memory above which batches are closed early and reading pauses."""
+LOOK = 10.0
+"""Seconds between two looks at everything, where changes are told."""
+LOOK_BLIND = 0.5
+"""The same, where they are not."""
+_NOTHING_YET = "nothing-yet"  # a file: the trigger has begun, and there was no file with a line
+_DATA = MODIFY | CLOSE_WRITE | ATTRIB
+_SEARCH = 0.2  # seconds between two looks for a content that was in its file a moment ago
+_REASONS = {
+    "gone": "closed: its file is there no more; what was in it behind this is not known",
+    "truncated": "closed: the file was truncated, all of it had been read",
+    "removed": "closed: the file was removed, all of it had been read",
+    "rotated": "closed: the file was rotated away, all of it had been read",
+}
+
+
+class FileSource(StreamSource):
+    """The lives of files as partitions."""
+
+    def __init__(self, settings: FileSettings, context: SourceContext) -> None:
+        self._settings = settings
+        self._context = context
+        self._limits = settings.limits
+        self._pattern = Pattern(settings.path)
+        self._lives = Lives(self._pattern, symlinks=settings.symlinks)
+        self._watcher: Watcher | None = None
+        self._payloads = Payloads(context.trigger_uid, settings.storage, keep_for=settings.keep)
+        self._look_at = 0.0
+        self._told: set[str] = set()
+        self._failure: SourceError | None = None
+        self._wants: dict[str, Want] = {}
+        self._passed_over: set[str] = set()  # files beside ours, which change without meaning
+
+    @property
+    def interval(self) -> float:
+        return 0.0
+
+    @property
+    def keep_for(self) -> int:
+        return self._payloads.keep_for
+
+    @property
+    def stale(self) -> bool:
+        """Whether files have come up that whoever runs this has not been told of."""
+        return any(not life.known for life in self._lives.by_name.values())
+
+    def discover(self, known: Mapping[str, Place]) -> Discovery:
+        fresh = not known and not self._began()
+        if not known:
+            # Also asked to begin anew: then what was found earlier is read as it is now.
+            self._lives.close()
+        for partition, place in known.items():
+            planned = None if place.planned == END else parse(place.planned)
+            self._lives.tell(partition, planned)
+        self._look()
+        new: dict[str, str] = {}
+        for life in self._lives.by_name.values():
+            if not life.known:
+                if fresh and self._settings.start == "end":
+                    life.position = self._end(life)
+                new[life.partition] = str(life.position)
+        self._note(nothing_yet=not known and not new, over=bool(known))
+        return Discovery(identity=f"files {self._settings.path}", partitions=new)
+
+    def poll(self, wants: Sequence[Want], wait: float) -> Sequence[Batch]:
+        deadline = time.monotonic() + wait
+        self._wants = {want.partition: want for want in wants}
+        for want in wants:
+            if want.position != END:
+                self._lives.tell(want.partition, parse(want.position))
+        for gone in self._lives.by_name.keys() - self._wants.keys():
+            if self._lives.by_name[gone].known:
+                self._lives.tell(gone, None)
+        while True:
+            self._notice()
+            came = self._read()
+            batches = self._batches()
+            if batches:
+                return batches
+            failure, self._failure = self._failure, None
+            if failure is not None:
+                raise failure
+            now = time.monotonic()
+            if came:
+                continue
+            if now >= deadline or self._context.stop.is_set() or self.stale:
+                return []
+            self._wait(min(deadline, self._next(now)) - now)
+
+    def lag(self) -> Mapping[str, int]:
+        found: dict[str, int] = {}
+        for name, life in self._lives.by_name.items():
+            lane = life.lane
+            if lane is not None and life.known:
+                unread = 0 if life.content is None or life.content.packed else life.size - lane.end
+                found[name] = lane.waiting + int(max(0, unread) / lane.line_bytes)
+        return found
+
+    def split(self, run: RunRef) -> Sequence[Batch]:
+        content = self._payloads.content(run.inputs)
+        file = run.values.get("file")
+        lines = content.split(b"\n")[:-1] if content is not None else []
+        if len(lines) < 2 or not isinstance(file, Mapping):
+            return ()
+        half = len(lines) // 2
+        begin = parse(run.start)
+        middle = Position(offset=begin.offset, tail=begin.tail, skip=begin.skip + half)
+        if self._settings.format == "ndjson":
+            middle = Position(offset=int(json.loads(lines[half])["offset"]))
+        return [
+            self._batch(
+                run.partition,
+                start,
+                end,
+                b"\n".join(part) + b"\n",
+                len(part),
+                file,
+                run.run_id,
+            )
+            for start, end, part in (
+                (run.start, str(middle), lines[:half]),
+                (str(middle), run.end, lines[half:]),
+            )
+        ]
+
+    def keep(self, run: RunRef) -> Mapping[str, JSON]:
+        match run.values.get("batch"):
+            case {"count": 1}:
+                content = self._payloads.content(run.inputs)
+                if content is None:
+                    return {}
+                return {"record": {"line": content[:1024].decode(errors="replace").rstrip("\n")}}
+            case _:
+                return {}
+
+    def forget(self, inputs: Sequence[Mapping[str, JSON]]) -> None:
+        self._payloads.forget(inputs)
+
+    def close(self) -> None:
+        watcher, self._watcher = self._watcher, None
+        if watcher is not None:
+            watcher.close()
+        self._lives.close()
+        self._payloads.close()
+
+    # -- looking ----------------------------------------------------------------------------
+
+    def _look(self) -> None:
+        watcher = self._watcher
+        if watcher is None:
+            watcher = self._watcher = Watcher()
+        for _ in watcher.changes():
+            pass  # what follows sees all of it
+        self._look_at = 0.0
+        look = self._lives.look()
+        # A directory that came up a moment ago may have been filled before it was watched.
+        complete = watcher.watch(look.walk.directories) and watcher.active
+        self._look_at = time.monotonic() + (LOOK if complete else LOOK_BLIND)
+        self._passed_over -= look.walk.files.keys()
+        if any(self._searched(life) for life in self._lives.by_name.values()):
+            self._look_at = time.monotonic() + _SEARCH
+        self._complain(look)
+
+    def _notice(self) -> None:
+        """Find out what has changed."""
+        again = self._watcher is None or time.monotonic() >= self._look_at
+        changes = [] if self._watcher is None or again else list(self._watcher.changes())
+        lives = {life.file.path: life for life in self._lives.by_name.values() if life.file}
+        for change in changes:
+            path = f"{change.directory.rstrip('/')}/{change.name}"
+            if change.mask & (OVERFLOW | IS_DIR) or not change.mask & _DATA:
+                again = True
+                self._passed_over.clear()
+            elif path in lives:
+                lives[path].changed = True
+            elif path not in self._passed_over:
+                again = True  # one that had no line yet
+                self._passed_over.add(path)
+        if again:
+            self._look()
+
+    def _complain(self, look: Look) -> None:
+        """Say once what cannot be read; all the time where nothing else can be."""
+        denied = dict(look.denied)
+        for path, reason in look.walk.denied.items():
+            denied[path] = SourceRefused(f"{printable(path)}: {reason}")
+        news = [path for path in denied if path not in self._told]
+        self._told = set(denied)
+        if denied and (news or not look.walk.files):
+            more = f" (and {len(denied) - 1} more)" if len(denied) > 1 else ""
+            first = denied[news[0] if news else next(iter(denied))]
+            self._failure = type(first)(f"{first}{more}")
+
+    def _wait(self, seconds: float) -> None:
+        if self._watcher is not None and seconds > 0:
+            self._watcher.wait(seconds, self._context.stop)
+
+    def _next(self, now: float) -> float:
+        """When there is something to do without any change."""
+        moments = [self._look_at]
+        for life in self._lives.by_name.values():
+            want = self._wants.get(life.partition)
+            if want is None or want.room <= 0:
+                continue
+            if life.lane is not None and life.lane.due is not None:
+                moments.append(life.lane.due)
+            if not (life.at_birthplace and life.matched):
+                quiet = (life.missing_since or life.quiet_since) + self._flush_after
+                if quiet > now:
+                    moments.append(quiet)
+        return max(now + 0.005, min(moments))
+
+    @property
+    def _flush_after(self) -> float:
+        return self._settings.flush_after / SECOND
+
+    def _began(self) -> bool:
+        return (self._context.data_dir / _NOTHING_YET).exists()
+
+    def _note(self, *, nothing_yet: bool, over: bool) -> None:
+        """Remember that the trigger has begun while there was nothing: what comes up later, also
+        while nobody runs this, is new."""
+        marker = self._context.data_dir / _NOTHING_YET
+        if nothing_yet and not marker.exists():
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+        elif over:
+            with suppress(FileNotFoundError):
+                marker.unlink()
+
+    def _end(self, life: Life) -> Position:
+        """Behind the last whole line."""
+        assert life.content is not None
+        size = life.size - life.size % 2 if self._settings.encoding == "utf-16" else life.size
+        at = max(0, size - self._limits.line - TAIL)
+        at -= at % 2
+        data = life.content.read(at, size - at)
+        found = first_line(data, self._form(life).encoding)
+        if not found and at:
+            return position(at + len(data), data)
+        return position(at + found, data[:found]) if at + found else START
+
+    # -- reading ----------------------------------------------------------------------------
+
+    def _read(self) -> bool:
+        """A chunk of each file that has more and whose runs have room. Whether any came."""
+        came = False
+        held = sum(life.lane.held for life in self._lives.by_name.values() if life.lane)
+        for life in list(self._lives.by_name.values()):
+            want = self._wants.get(life.partition)
+            if want is None:
+                continue
+            try:
+                lane = self._lane(life, want)
+                if lane is None or not life.changed or life.content is None:
+                    continue
+                if held >= MEMORY:
+                    lane.close()
+                elif len(lane.pieces) <= want.room:
+                    came |= self._read_on(life, lane)
+            except Damaged as error:
+                self._failure = SourceRefused(f"{self._path(life)}: {error}")
+                life.changed = False
+            except OSError as error:
+                self._failure = fault(self._path(life), error)
+                life.detach()
+        return came
+
+    def _lane(self, life: Life, want: Want) -> Lane | None:
+        lane = life.lane
+        if lane is not None and lane.until == want.until:
+            lane.take_before(want.position)
+            if lane.begin == want.position:
+                return lane
+        life.lane = None
+        if life.content is None:
+            life.position = parse(want.position)
+            return None
+        start = parse(want.position)
+        before = max(0, start.offset - TAIL)
+        tail = life.content.read(before, start.offset - before)
+        if len(tail) < start.offset - before:
+            life.changed = False
+            self._failure = SourceRefused(
+                f"{life.partition}: there is nothing at byte {start.offset} of"
+                f" {printable(self._path(life))}; see `orch checkpoints set`"
+            )
+            return None
+        life.position = start
+        life.changed = True
+        life.lane = Lane(
+            start, tail, self._form(life), self._limits, text=want.position, until=want.until
+        )
+        return life.lane
+
+    def _read_on(self, life: Life, lane: Lane) -> bool:
+        assert life.content is not None
+        size = CHUNK
+        if lane.until is not None and lane.until != END:
+            size = min(size, parse(lane.until).offset - lane.end)
+        if size <= 0:
+            life.changed = False
+            return False
+        now = time.monotonic()
+        if life.content.packed:
+            chunk = life.content.read(lane.end, size)
+        else:
+            # Together with what is before it, so that nothing else can be taken for it.
+            tail = lane.tail
+            block = life.content.read(lane.end - len(tail), len(tail) + size)
+            if not block.startswith(tail):
+                life.truncated = True
+                life.detach()
+                self._look_at = 0.0
+                return True
+            chunk = block[len(tail) :]
+        if chunk:
+            life.quiet_since = now
+            lane.feed(chunk, now)
+        life.changed = len(chunk) == size
+        life.size = max(life.size, lane.end)
+        return life.changed
+
+    def _form(self, life: Life) -> Form:
+        encoding: str = self._settings.encoding
+        if encoding == "utf-16":
+            mark = life.content.read(0, 2) if life.content is not None else b""
+            encoding = "utf-16-be" if mark == b"\xfe\xff" else "utf-16-le"
+        return Form(format=self._settings.format, encoding=encoding, file=life.identity.label)
+
+    def _path(self, life: Life) -> str:
+        return life.identity.label if life.file is None else life.file.path
+
+    # -- handing over -----------------------------------------------------------------------
+
+    def _batches(self) -> list[Batch]:
+        batches: list[Batch] = []
+        now = time.monotonic()
+        for life in list(self._lives.by_name.values()):
+            want = self._wants.get(life.partition)
+            if want is None or want.room <= 0:
+                continue
+            lane = life.lane
+            over = self._over(life, now)
+            if lane is not None:
+                if over is not None:
+                    lane.flush(now)
+                    lane.close()
+                if lane.due is not None and lane.due <= now:
+                    lane.close()
+                batches += [
+                    self._of(life, piece, want.generation) for piece in lane.pieces[: want.room]
+                ]
+            left = len(lane.pieces) if lane is not None else 0
+            if over and left < want.room:
+                start = batches[-1].end if left else want.position
+                batches.append(self._ended(life, start, over))
+        return batches
+
+    def _searched(self, life: Life) -> bool:
+        since = life.missing_since
+        return since is not None and time.monotonic() - since < self._flush_after
+
+    def _rotated(self, life: Life) -> bool:
+        return not (life.at_birthplace and life.matched)
+
+    def _over(self, life: Life, now: float) -> str | None:
+        """Why a life is over; "" where it only has no more lines to wait for; None: it goes on."""
+        if life.content is None:
+            since = life.missing_since
+            if since is None or now - since < self._flush_after:
+                return None
+            if life.truncated:
+                return "truncated"
+            return "gone" if self._lives.successor(life) else None
+        if life.changed or not self._rotated(life) or now - life.quiet_since < self._flush_after:
+            return None
+        if life.removed:
+            return "removed"
+        return "" if life.matched or not self._lives.successor(life) else "rotated"
+
+    def _ended(self, life: Life, start: str, why: str) -> Batch:
+        read = life.read_to()[0]
+        lost = why == "truncated" and life.size > read
+        if lost:
+            unread = life.size - read
+            reason = f"the file was truncated, and no copy holds the {unread} bytes from {read} on"
+        else:
+            reason = _REASONS[why]
+        return Batch(
+            partition=life.partition,
+            start=start,
+            end=END,
+            count=None if lost else 0,
+            outcome="lost" if lost else "skipped",
+            reason=reason,
+            values={"file": self._root(life)},
+        )
+
+    def _of(self, life: Life, piece: Piece, generation: int) -> Batch:
+        root = self._root(life) | {
+            "start": piece.first,
+            "end": piece.behind,
+            "cut": piece.cut,
+            "replaced": piece.replaced,
+        }
+        again = f"g{generation}" if generation else ""
+        return self._batch(
+            life.partition, piece.start, piece.end, piece.content, piece.count, root, again
+        )
+
+    def _batch(
+        self,
+        partition: str,
+        start: str,
+        end: str,
+        content: bytes,
+        count: int,
+        root: Mapping[str, JSON],
+        of: str,
+    ) -> Batch:
+        inputs = self._payloads.pack(f"{partition}/{start}-{end}/{of}", content)
+        return Batch(
+            partition=partition,
+            start=start,
+            end=end,
+            count=count,
+            values={
+                "file": dict(root),
+                "batch": {
+                    "count": count,
+                    "bytes": len(content),
+                    "format": self._settings.format,
+                },
+            },
+            inputs=inputs,
+        )
+
+    def _root(self, life: Life) -> dict[str, JSON]:
+        label = life.identity.label
+        return {
+            "path": f"{self._pattern.root.rstrip('/')}/{label}",
+            "name": label.rpartition("/")[2],
+            "at": printable(self._path(life)),
+        }
