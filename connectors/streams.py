@@ -188,6 +188,12 @@ class StreamSource(ABC):
         beginning, because they came up while the trigger was running.
         """
 
+    @property
+    def stale(self) -> bool:
+        """Whether partitions have come up of which `discover` has not told: it is called before
+        `poll` then. No I/O."""
+        return False
+
     @abstractmethod
     def poll(self, wants: Sequence[Want], wait: float) -> Sequence[Batch]:
         """Batches that can run now, in order within each partition; waits up to ``wait`` seconds

@@ -84,7 +84,6 @@ class FileSource(StreamSource):
 
     @property
     def stale(self) -> bool:
-        """Whether files have come up that whoever runs this has not been told of."""
         return any(not life.known for life in self._lives.by_name.values())
 
     def discover(self, known: Mapping[str, Place]) -> Discovery:

@@ -176,7 +176,8 @@ class Reader:
 
     def _turn(self) -> float:
         row, ticks = self.row, self._clock.monotonic()
-        if row.trigger_state is TriggerState.ACTIVE and (ticks >= self._discover_at or row.restart):
+        due = ticks >= self._discover_at or row.restart or self._source.stale
+        if row.trigger_state is TriggerState.ACTIVE and due:
             self._discover()
             self._discover_at = ticks + _DISCOVER
         news, self._dirty = self._dirty, False

@@ -63,7 +63,7 @@ class Follower:
     def turn(self, wait: float = 0.05) -> list[Batch]:
         """One poll, whose batches are taken in."""
         source = self.source or self.open()
-        if getattr(source, "stale", False):
+        if source.stale:
             self.discover()
         wants = [
             Want(partition=name, position=at, room=self.room)

@@ -371,7 +371,7 @@ def test_a_file_that_may_not_be_read(logs: Path, follow: Any, monkeypatch: pytes
 
     monkeypatch.setattr(lives, "open_file", refused)
     follower = follow(logs / "*.log")
-    with pytest.raises(SourceRefused, match="closed.log: Permission denied; .* must be able"):
+    with pytest.raises(SourceRefused, match=r"closed.log: Permission denied; .* must be able"):
         follower.turn()
     _expect(follower, ["open"])
 
