@@ -41,8 +41,8 @@ class QueueState:
     """A queue as it is now."""
 
     arn: str
-    created: int
-    """Seconds since 1970."""
+    created: str
+    """When it was made, as its service writes it."""
     visibility: int
     """Seconds for which a message that was received is kept from others."""
     waiting: int
@@ -108,7 +108,7 @@ class Queue:
     @property
     def region(self) -> str:
         """The one in which it is."""
-        return str(self._client().meta.region_name)
+        return str(self.boto_client().meta.region_name)
 
     def state(self) -> QueueState:
         """The queue itself."""
@@ -118,7 +118,7 @@ class Queue:
         found: Mapping[str, str] = answer.get("Attributes", {})
         return QueueState(
             arn=str(found.get("QueueArn", self.address.name)),
-            created=int(found.get("CreatedTimestamp", 0)),
+            created=str(found.get("CreatedTimestamp", "")),
             visibility=int(found.get("VisibilityTimeout", 30)),
             waiting=int(found.get("ApproximateNumberOfMessages", 0)),
             redrives=_redrives(found.get("RedrivePolicy", "")),
@@ -178,7 +178,7 @@ class Queue:
 
     def _ask(self, operation: str, **question: Any) -> Any:
         try:
-            call: Callable[..., Any] = getattr(self._client(), operation)
+            call: Callable[..., Any] = getattr(self.boto_client(), operation)
             return call(**question)
         except Exception as error:
             found = self._meaning(error)
@@ -206,7 +206,8 @@ class Queue:
             )
         return errors.translate(error, where=self._where, rights=_RIGHTS)
 
-    def _client(self) -> Any:
+    def boto_client(self) -> Any:
+        """boto3's client, which is made on first use."""
         with self._lock:
             if self._made is None:
                 self._made = make_client(

@@ -20,7 +20,7 @@ from connectors.streams import SourceContext
 
 STATE = QueueState(
     arn="arn:aws:sqs:eu-central-1:123456789012:orders",
-    created=1_750_000_000,
+    created="1750000000",
     visibility=60,
     waiting=0,
     redrives=False,

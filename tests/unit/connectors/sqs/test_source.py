@@ -71,7 +71,7 @@ def test_the_queue_is_told_by_the_cursor(opened: Opened):
 
 def test_a_queue_that_was_made_again_is_another_one(opened: Opened):
     """The same name and address, made later: somebody has to say that it is meant."""
-    opened.queue.now = replace(STATE, created=STATE.created + 1)
+    opened.queue.now = replace(STATE, created="1750000001")
     opened.queue.messages.append(received())
     source = opened(cursor=STATE.identity)
     for _ in range(2):
