@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from concurrent.futures import Future
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from typing import ClassVar
 
@@ -19,7 +18,7 @@ from orchestrator.domain.signals import Signals, Topic
 from orchestrator.failpoints import reach
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.services.loop import Service
-from orchestrator.store.intake import Firing, Intake, PlannedBatch
+from orchestrator.store.intake import Draft, Firing, Intake, PlannedBatch
 from orchestrator.store.values import DuePartition
 
 _log = structlog.get_logger(__name__)
@@ -32,10 +31,15 @@ _FIRINGS = 1000  # of one partition in a transaction: a long sleep is caught up 
 
 
 class FiringService(Service):
-    """Plans the due times of time connectors. Sleeps until the earliest of all is due."""
+    """Plans the due times of time connectors. Sleeps until the earliest of all is due.
+
+    What is due then is read and planned a little before: only the commit is left for the instant
+    itself. A partition that changes in between is left out by the commit, and planned again.
+    """
 
     name: ClassVar[str] = "firing"
     topics: ClassVar[Sequence[Topic]] = (Topic.SCHEDULE,)
+    ahead: ClassVar[float] = 0.3
 
     def __init__(
         self,
@@ -50,34 +54,47 @@ class FiringService(Service):
         self._definitions = definitions
         self._connectors = connectors
         self._schedules: dict[str, Schedule] = {}
+        self._prepared: tuple[int, list[list[Draft]]] | None = None
 
     def run_once(self) -> int | None:
         """Take in what is due; returns when the next is."""
+        prepared, self._prepared = self._prepared, None
+        if prepared is not None and self._clock.now() >= prepared[0]:
+            self._take_in(prepared[1])
         while not self.stopping:
             now = self._clock.now()
             due = self._intake.due(now, _PAGE)
             if not due:
                 return self._intake.next_wake()
-            reach("firing.planned")
-            definitions = self._definitions.get_many([p.definition for p in due])
-            # While the store commits one part, the next is planned.
-            parts: list[tuple[Future[int], list[PlannedBatch]]] = []
-            for start in range(0, len(due), _PART):
-                batches = [
-                    self._plan_or_wait(p, definitions[p.definition], now)
-                    for p in due[start : start + _PART]
-                ]
-                parts.append((self._intake.submit(batches), batches))
-            created = sum(self._count(done.result(), batches) for done, batches in parts)
-            _log.debug("fired", runs=created)
+            self._take_in(self._planned(due, now))
         return None
 
-    def _count(self, created: int, batches: Sequence[PlannedBatch]) -> int:
+    def prepare(self, at: int) -> None:
+        """Plan what will be due at an instant."""
+        self._prepared = at, list(self._planned(self._intake.due(at, _PAGE), at))
+
+    def _planned(self, due: Sequence[DuePartition], now: int) -> Iterator[list[Draft]]:
+        definitions = self._definitions.get_many([p.definition for p in due])
+        for start in range(0, len(due), _PART):
+            yield [
+                self._intake.draft(self._plan_or_wait(p, definitions[p.definition], now))
+                for p in due[start : start + _PART]
+            ]
+
+    def _take_in(self, planned: Iterable[list[Draft]]) -> None:
+        """While the store commits one part, the next is planned."""
+        reach("firing.planned")
+        parts = [(self._intake.submit(drafts), drafts) for drafts in planned]
+        created = sum(self._count(done.result(), drafts) for done, drafts in parts)
+        _log.debug("fired", runs=created)
+
+    def _count(self, created: int, drafts: Sequence[Draft]) -> int:
         metrics.firings.inc(created)
         now = self._clock.now()
-        for batch in batches:
-            if batch.firings and batch.partition.wake_at is not None:
-                metrics.firing_lag.observe(max(0, now - batch.partition.wake_at) / SECOND)
+        for draft in drafts:
+            wake_at = draft.batch.partition.wake_at
+            if draft.rows and wake_at is not None:
+                metrics.firing_lag.observe(max(0, now - wake_at) / SECOND)
         return created
 
     def _plan(self, partition: DuePartition, definition: Definition, now: int) -> PlannedBatch:

@@ -16,6 +16,7 @@ from orchestrator.store.errors import Unavailable
 _log = structlog.get_logger(__name__)
 _AFTER_ERROR = 1.0  # seconds, doubled up to _AFTER_ERRORS
 _AFTER_ERRORS = 30.0
+_TOO_LATE = 0.02  # seconds before an instant at which nothing is prepared for it any more
 
 
 class Service(ABC):
@@ -23,6 +24,8 @@ class Service(ABC):
 
     name: ClassVar[str]
     topics: ClassVar[Sequence[Topic]]
+    ahead: ClassVar[float] = 0.0
+    """Seconds before the next instant at which `prepare` is called; 0: not at all."""
 
     def __init__(self, clock: Clock, signals: Signals) -> None:
         self._clock = clock
@@ -42,6 +45,11 @@ class Service(ABC):
         Returns the instant at which there may be more to do (in the past: at once), or None to
         wait for a signal.
         """
+
+    def prepare(self, at: int) -> None:
+        """Do beforehand what can be done for the next instant, µs. Whatever happens until then,
+        `run_once` is right without it."""
+        return
 
     def start(self) -> None:
         """Start the loop. A second call changes nothing."""
@@ -95,6 +103,8 @@ class Service(ABC):
             seen = self._signal.seen()
             try:
                 wake_at = self.run_once()
+                if self.ahead and wake_at is not None:
+                    self._prepare(wake_at, seen)
                 errors, self.last_error = 0, ""
             except Exception as error:  # noqa: BLE001  (a loop of the daemon must not die)
                 wait = min(_AFTER_ERRORS, _AFTER_ERROR * 2**errors)
@@ -106,10 +116,17 @@ class Service(ABC):
                 continue
             if wake_at is None:
                 self._signal.wait(seen, None)
-                continue
-            remaining = (wake_at - self._clock.now()) / SECOND
-            if remaining > 0:
+            elif (remaining := self._until(wake_at)) > 0:
                 self._signal.wait(seen, remaining)
+
+    def _until(self, at: int) -> float:
+        return (at - self._clock.now()) / SECOND
+
+    def _prepare(self, at: int, seen: int) -> None:
+        if (early := self._until(at) - self.ahead) > 0:
+            self._signal.wait(seen, early)
+        if self._until(at) > _TOO_LATE and self._signal.seen() == seen:
+            self.prepare(at)
 
     def _report(self, error: Exception, wait: float) -> None:
         if str(error) == self.last_error:

@@ -91,7 +91,10 @@ class Database:
                 f"{self._write_engine.url.database} cannot be used as a store: {error.orig}. "
                 "Bring back a backup with `orch restore`, or choose another --data-dir"
             ) from error
-        self._writer = Writer(self._write_engine, self.signals, self.dialect.publish)
+        self._companion = self.dialect.companion(self.url)
+        self._writer = Writer(
+            self._write_engine, self.signals, self.dialect.publish, self._companion.committed
+        )
         self.instance = self.write(self._instance, "instance")
         self._unsubscribe = self.dialect.subscribe(self.url, self.signals.raise_)
 
@@ -128,6 +131,7 @@ class Database:
     def close(self) -> None:
         """Finish what was submitted and close. May be called twice."""
         self._writer.close()
+        self._companion.close()
         self._unsubscribe()
         self._dispose()
 

@@ -11,6 +11,18 @@ from sqlalchemy import Connection, Engine, Table
 from orchestrator.domain.signals import Topic
 
 
+class Companion:
+    """What works beside the writer; nothing, unless a database needs it."""
+
+    def committed(self) -> None:
+        """Called after each commit, by the writer's thread."""
+        return
+
+    def close(self) -> None:
+        """Called once the writer has ended. May be called twice."""
+        return
+
+
 class Dialect(ABC):
     """One kind of database."""
 
@@ -76,3 +88,7 @@ class Dialect(ABC):
     @abstractmethod
     def subscribe(self, url: str, heard: Callable[[set[Topic]], None]) -> Callable[[], None]:
         """Hear what other orchestrators publish; returns what ends it."""
+
+    def companion(self, url: str) -> Companion:
+        """Start what works beside the writer."""
+        return Companion()

@@ -62,6 +62,15 @@ class PlannedBatch:
     admittance: Admittance
 
 
+@dataclass(frozen=True, kw_only=True)
+class Draft:
+    """A batch and the rows that it may become, made before the transaction begins."""
+
+    batch: PlannedBatch
+    advance: Mapping[str, Any]
+    rows: Sequence[Mapping[str, Any]]
+
+
 _ADVANCE = (
     update(partitions)
     .where(
@@ -137,27 +146,50 @@ class Intake:
         A batch whose partition has moved since it was read (paused, changed, planned by another
         orchestrator) is left out: it will be read again.
         """
-        return self.submit(batches).result()
+        return self.submit([self.draft(batch) for batch in batches]).result()
 
-    def submit(self, batches: Sequence[PlannedBatch]) -> Future[int]:
+    def draft(self, batch: PlannedBatch) -> Draft:
+        """What a transaction to come can be spared of."""
+        partition = batch.partition
+        rows: list[dict[str, Any]] = []
+        for position, firing in enumerate(batch.firings):
+            row = new_run(
+                self._db.instance,
+                partition.trigger_uid,
+                firing.key,
+                version=partition.version,
+                definition=partition.definition,
+                origin=Origin.SOURCE,
+                partition=partition.name,
+                due_at=firing.due_at,
+                now=0,
+                priority=batch.admittance.priority,
+                data=firing.data,
+            )
+            row["ordinal"] = partition.ordinal + position
+            row["range_start"], row["range_end"] = firing.start, firing.end
+            rows.append(row)
+        return Draft(batch=batch, advance=_advance(batch), rows=rows)
+
+    def submit(self, drafts: Sequence[Draft]) -> Future[int]:
         """Like `take_in`, without waiting for the commit."""
-        return self._db.submit(lambda tx: self._take_in(tx, batches), "intake")
+        return self._db.submit(lambda tx: self._take_in(tx, drafts), "intake")
 
-    def _take_in(self, tx: Tx, batches: Sequence[PlannedBatch]) -> int:
-        moved = self._db.dialect.update_many(tx.conn, _ADVANCE, [_advance(b) for b in batches])
-        taken = [batch for batch, ok in zip(batches, moved, strict=True) if ok]
-        open_runs = _open_runs(tx.conn, taken)
+    def _take_in(self, tx: Tx, drafts: Sequence[Draft]) -> int:
+        moved = self._db.dialect.update_many(tx.conn, _ADVANCE, [d.advance for d in drafts])
+        taken = [draft for draft, ok in zip(drafts, moved, strict=True) if ok]
+        open_runs = _open_runs(tx.conn, [draft.batch for draft in taken])
         now = self._db.clock.now()
         rows: list[dict[str, Any]] = []
         finished: set[tuple[str, str]] = set()
-        for batch in taken:
-            new = self._rows(tx, batch, open_runs, now)
-            place = batch.partition.trigger_uid, batch.partition.name
+        for draft in taken:
+            new = self._rows(tx, draft, open_runs, now)
+            place = _place(draft)
             if place not in open_runs and any(row["ended_at"] is not None for row in new):
                 finished.add(place)
             rows += new
         if not self._insert(tx.conn, rows):
-            finished = {(batch.partition.trigger_uid, batch.partition.name) for batch in taken}
+            finished = {_place(draft) for draft in taken}
         for uid, name in finished:
             move_done(tx.conn, uid, name)
         states = {row["queue"] for row in rows}
@@ -170,38 +202,24 @@ class Intake:
     def _rows(
         self,
         tx: Tx,
-        batch: PlannedBatch,
+        draft: Draft,
         open_runs: Mapping[tuple[str, str], OpenRuns],
         now: int,
     ) -> list[dict[str, Any]]:
-        partition, how = batch.partition, batch.admittance
+        partition, how = draft.batch.partition, draft.batch.admittance
         plan = admit(
             how.overlap,
-            [bool(firing.skip) for firing in batch.firings],
-            open_runs.get((partition.trigger_uid, partition.name), OpenRuns()),
+            [bool(firing.skip) for firing in draft.batch.firings],
+            open_runs.get(_place(draft), OpenRuns()),
             capacity(how.overlap, how.max_in_flight, how.parallelism),
         )
         if plan.replace:
             cancel_open(tx, partition.trigger_uid, partition.name, "replaced", backfills=False)
         rows: list[dict[str, Any]] = []
-        for position, (firing, admission) in enumerate(
-            zip(batch.firings, plan.admissions, strict=True)
+        for firing, drafted, admission in zip(
+            draft.batch.firings, draft.rows, plan.admissions, strict=True
         ):
-            row = new_run(
-                self._db.instance,
-                partition.trigger_uid,
-                firing.key,
-                version=partition.version,
-                definition=partition.definition,
-                origin=Origin.SOURCE,
-                partition=partition.name,
-                due_at=firing.due_at,
-                now=now,
-                priority=how.priority,
-                data=firing.data,
-            )
-            row["ordinal"] = partition.ordinal + position
-            row["range_start"], row["range_end"] = firing.start, firing.end
+            row = {**drafted, "created_at": now}
             if admission in (Admission.SKIP_LEFT_OUT, Admission.SKIP_OVERLAP):
                 reason = firing.skip or admission.value
                 row.update(state=_SKIPPED, queue=None, reason=reason, ended_at=now)
@@ -229,6 +247,10 @@ class Intake:
                     join_run(conn, row)
         conn.exec_driver_sql("RELEASE SAVEPOINT runs")
         return fresh
+
+
+def _place(draft: Draft) -> tuple[str, str]:
+    return draft.batch.partition.trigger_uid, draft.batch.partition.name
 
 
 def _due_partition(row: Any) -> DuePartition:

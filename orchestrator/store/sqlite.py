@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping, Sequence
 from operator import itemgetter
+from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, Table, create_engine, event, insert
+from sqlalchemy import Connection, Engine, Table, create_engine, event, insert, make_url
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from orchestrator.domain.signals import Topic
-from orchestrator.store.dialect import Dialect
+from orchestrator.store.dialect import Companion, Dialect
+from orchestrator.store.walcopy import WRITER_FROM, WalCopier
 
 _PRAGMAS = (
     "PRAGMA journal_mode=WAL",
@@ -21,6 +23,7 @@ _PRAGMAS = (
     "PRAGMA temp_store=MEMORY",
     "PRAGMA cache_size=-65536",  # 64 MiB
     "PRAGMA journal_size_limit=67108864",
+    f"PRAGMA wal_autocheckpoint={WRITER_FROM}",
 )
 
 
@@ -98,3 +101,6 @@ class Sqlite(Dialect):
 
     def subscribe(self, url: str, heard: Callable[[set[Topic]], None]) -> Callable[[], None]:
         return lambda: None
+
+    def companion(self, url: str) -> Companion:
+        return WalCopier(Path(str(make_url(url).database)))

@@ -60,10 +60,12 @@ class Writer:
         engine: Engine,
         signals: Signals,
         publish: Callable[[Connection, set[Topic]], None],
+        committed: Callable[[], None],
     ) -> None:
         self._engine = engine
         self._signals = signals
         self._publish = publish
+        self._committed = committed
         self._items: queue.SimpleQueue[_Item | None] = queue.SimpleQueue()
         self._lock = threading.Lock()
         self._closed = False
@@ -161,6 +163,7 @@ class Writer:
             else:
                 item.future.set_exception(error)
         self._signals.raise_(topics)
+        self._committed()
         return True
 
     def _carry_out(self, tx: Tx, item: _Item, *, alone: bool) -> tuple[Any, Exception | None]:

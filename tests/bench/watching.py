@@ -39,9 +39,9 @@ class Commits:
         self._submit = app.intake.submit
         app.intake.submit = self._watched
 
-    def _watched(self, batches: Any) -> Future[int]:
-        future = self._submit(batches)
-        due = [firing.due_at for batch in batches for firing in batch.firings]
+    def _watched(self, drafts: Any) -> Future[int]:
+        future = self._submit(drafts)
+        due = [row["due_at"] for draft in drafts for row in draft.rows]
         future.add_done_callback(lambda f: self._note(f, due))
         return future
 

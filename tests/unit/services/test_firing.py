@@ -56,6 +56,34 @@ def test_a_due_time_fires_once(desk: Desk, firing: FiringService) -> None:
     assert (run.key, run.due_at) == (to_rfc3339(START), START)
 
 
+def test_what_is_planned_beforehand_fires_at_its_time(desk: Desk, firing: FiringService) -> None:
+    """Not before, not twice; and the trigger that came up meanwhile fires with the others."""
+    register(desk)
+    desk.clock.step(-1)
+    firing.prepare(START)
+    assert firing.run_once() == START
+    assert desk.ledger.runs() == []
+    firing.prepare(START)
+    register(desk, "late")
+    desk.clock.step(1)
+    assert firing.run_once() == START + MINUTE
+    assert sorted(run.trigger_name for run in desk.ledger.runs()) == ["late", "tick"]
+    assert firing.run_once() == START + MINUTE
+    assert dues(desk.ledger.runs()) == [0, 0]
+
+
+def test_what_changes_after_it_was_planned(desk: Desk, firing: FiringService) -> None:
+    """A trigger that is paused in the last moment does not fire; the others do."""
+    register(desk)
+    register(desk, "other")
+    desk.clock.step(-1)
+    firing.prepare(START)
+    desk.ledger.triggers.pause("tick", "in the last moment", "test")
+    desk.clock.step(1)
+    firing.run_once()
+    assert [run.trigger_name for run in desk.ledger.runs()] == ["other"]
+
+
 def test_asleep_for_a_day(desk: Desk, firing: FiringService) -> None:
     """Every missed due time is in the ledger; those of the last ten minutes run."""
     register(desk)

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from typing import ClassVar
 
-from orchestrator.domain.clock import SystemClock
+from orchestrator.domain.clock import SECOND, SystemClock
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.services import loop
 from orchestrator.services.loop import Service
@@ -44,6 +44,38 @@ def test_a_signal_is_a_round() -> None:
     until(lambda: service.rounds == 2, "the second round")
     service.stop()
     assert service.rounds == 2
+
+
+class Preparing(Counting):
+    """Has something to do in a while."""
+
+    ahead: ClassVar[float] = 60.0
+
+    def __init__(self, signals: Signals, wait: int) -> None:
+        super().__init__(signals)
+        self.at = self._clock.now() + wait
+        self.prepared: list[int] = []
+
+    def run_once(self) -> int | None:
+        super().run_once()
+        return self.at
+
+    def prepare(self, at: int) -> None:
+        self.prepared.append(at)
+
+
+def test_preparing() -> None:
+    """What is near enough is prepared once in each round; what is far away is not."""
+    signals = Signals()
+    near, far = Preparing(signals, 30 * SECOND), Preparing(signals, 3600 * SECOND)
+    for service in (near, far):
+        service.start()
+    until(lambda: near.prepared == [near.at], "it is prepared")
+    signals.raise_([Topic.READY])
+    until(lambda: near.prepared == [near.at, near.at] and far.rounds == 2, "both look again")
+    for service in (near, far):
+        service.stop()
+    assert (near.rounds, far.rounds, far.prepared) == (2, 2, [])
 
 
 def test_start_and_stop_in_any_order() -> None:
