@@ -88,8 +88,9 @@ def request(
     try:
         path = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         connection.request(method, path, body=body, headers=dict(headers))
-        response = connection.getresponse()
-        content = response.read(limit + 1)
+        with connection.getresponse() as response:
+            content = response.read(limit + 1)
+            missing = len(content) <= limit and bool(response.length)
     except (OSError, http.client.HTTPException, ValueError) as error:
         if connection.aborted:
             raise NoAnswer(f"no answer within {timeout:g} s") from error
@@ -99,6 +100,8 @@ def request(
         connection.close()
     if connection.aborted:  # what was read may be a part
         raise NoAnswer(f"no answer within {timeout:g} s")
+    if missing:
+        raise NoAnswer("the answer broke off")
     return Answer(status=response.status, content=content[:limit], whole=len(content) <= limit)
 
 

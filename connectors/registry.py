@@ -29,6 +29,7 @@ BUILT_IN = {
     "kafka": "connectors.kafka:KafkaConnector",
     "kinesis": "connectors.kinesis:KinesisConnector",
     "s3": "connectors.s3:S3Connector",
+    "sns": "connectors.sns:SnsConnector",
     "sqs": "connectors.sqs:SqsConnector",
     "webhook": "connectors.webhook:WebhookConnector",
 }

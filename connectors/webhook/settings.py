@@ -329,6 +329,9 @@ class WebhookSettings(BaseModel):
         if self.storage is None and self.max_body is not None and self.max_body > BODY_ALONE:
             message = f"{self.max_body} bytes do not fit into a job"
             return [Problem("max_body", message, f"set `storage`, or write at most {BODY_ALONE}")]
+        if self.storage is None and "keep" in self.model_fields_set:
+            message = "does nothing without `storage`"
+            return [Problem("keep", message, "leave it out, or set `storage`")]
         return []
 
 

@@ -91,6 +91,7 @@ SIGNED: dict[str, Any] = {
         ({"signature": "none", "max_body": BODY_ALONE + 1}, "max_body", "do not fit into a job"),
         ({"signature": "none", "storage": "bucket"}, "storage", "not an address"),
         ({"signature": "none", "keep": "long"}, "keep", "long"),
+        ({"signature": "none", "keep": "1h"}, "keep", "does nothing"),
         ({"signature": "none", "secrets": NAME}, "secrets", "unknown setting"),
     ],
 )
