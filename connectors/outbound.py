@@ -44,7 +44,7 @@ class Answer:
     content: bytes
     """At most the `limit` bytes that were asked for."""
     whole: bool
-    """Whether there was no more."""
+    """Whether that is all of it."""
 
 
 def get(url: str, *, limit: int, timeout: float, allow_private: bool = False) -> bytes:
@@ -52,8 +52,10 @@ def get(url: str, *, limit: int, timeout: float, allow_private: bool = False) ->
     answer = request("GET", url, limit=limit, timeout=timeout, allow_private=allow_private)
     if answer.status != 200:
         raise NoAnswer(f"the answer is {answer.status}", status=answer.status)
-    if not answer.whole:
+    if not answer.whole and len(answer.content) == limit:
         raise NoAnswer(f"the answer has more than {limit} bytes", status=200)
+    if not answer.whole:
+        raise NoAnswer("the answer broke off")
     return answer.content
 
 
@@ -90,7 +92,7 @@ def request(
         connection.request(method, path, body=body, headers=dict(headers))
         with connection.getresponse() as response:
             content = response.read(limit + 1)
-            missing = len(content) <= limit and bool(response.length)
+            missing = bool(response.length)
     except (OSError, http.client.HTTPException, ValueError) as error:
         if connection.aborted:
             raise NoAnswer(f"no answer within {timeout:g} s") from error
@@ -100,9 +102,8 @@ def request(
         connection.close()
     if connection.aborted:  # what was read may be a part
         raise NoAnswer(f"no answer within {timeout:g} s")
-    if missing:
-        raise NoAnswer("the answer broke off")
-    return Answer(status=response.status, content=content[:limit], whole=len(content) <= limit)
+    whole = len(content) <= limit and not missing
+    return Answer(status=response.status, content=content[:limit], whole=whole)
 
 
 def is_public(address: str) -> bool:
