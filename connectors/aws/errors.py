@@ -36,7 +36,7 @@ _RIGHTS = {
     "KmsAccessDenied",
     "UnauthorizedOperation",
 }
-_CREDENTIALS = {
+CREDENTIALS = {
     "ExpiredToken",
     "ExpiredTokenException",
     "IncompleteSignature",
@@ -120,7 +120,7 @@ def answered(answer: Answer, *, where: str, rights: str) -> SourceError:
         return Throttled(f"{where} slows down our calls: {code}")
     if code in _RIGHTS:
         return SourceRefused(f"{where} does not allow it: {said} (needed are {rights})")
-    if code in _CREDENTIALS:
+    if code in CREDENTIALS:
         return SourceRefused(f"{where} does not accept the credentials: {code}: {said}")
     if answer.status >= 500 or code in _SOON or not code:
         return SourceUnavailable(f"{where} cannot answer now: {code or answer.status}: {said}")

@@ -7,14 +7,13 @@ Every call may raise :class:`connectors.streams.SourceUnavailable` or
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 from connectors.aws import errors
 from connectors.aws.address import QueueAddress
-from connectors.aws.client import make_client
+from connectors.aws.shared import SharedClient
 from connectors.streams import SourceRefused
 
 AT_ONCE = 10
@@ -82,17 +81,14 @@ class Fault(NamedTuple):
 class Queue:
     """The queue at an address. Thread-safe."""
 
-    def __init__(
-        self, address: QueueAddress, *, region: str | None, endpoint: str | None, connections: int
-    ) -> None:
+    def __init__(self, address: QueueAddress, *, region: str | None, endpoint: str | None) -> None:
         """`region` and `endpoint` win over those of the address."""
         self.address = address
-        self._region = region or address.region
-        self._endpoint = endpoint or address.endpoint
-        self._connections = connections
-        self._where = f"SQS at {self._endpoint or self._region or 'the default region'}"
-        self._lock = threading.Lock()
-        self._made: Any = None
+        region, endpoint = region or address.region, endpoint or address.endpoint
+        self._where = f"SQS at {endpoint or region or 'the default region'}"
+        self._client = SharedClient(
+            "sqs", region=region, endpoint=endpoint, read_timeout=MAX_WAIT + _ANSWER
+        )
         self._url = address.url
 
     @property
@@ -104,11 +100,6 @@ class Queue:
                 self._ask("get_queue_url", QueueName=self.address.name, **owner)["QueueUrl"]
             )
         return self._url
-
-    @property
-    def region(self) -> str:
-        """The one in which it is."""
-        return str(self.boto_client().meta.region_name)
 
     def state(self) -> QueueState:
         """The queue itself."""
@@ -161,10 +152,7 @@ class Queue:
 
     def close(self) -> None:
         """Let go of connections. May be called twice."""
-        with self._lock:
-            client, self._made = self._made, None
-        if client is not None:
-            client.close()
+        self._client.close()
 
     def _batch(
         self, operation: str, entries: Sequence[Mapping[str, str | int]]
@@ -204,20 +192,13 @@ class Queue:
                 f"{self._where} gives no more messages of {self.address.name!r}: too many are in"
                 " flight"
             )
+        if code in errors.CREDENTIALS:
+            self._client.renew()
         return errors.translate(error, where=self._where, rights=_RIGHTS)
 
     def boto_client(self) -> Any:
-        """boto3's client, which is made on first use."""
-        with self._lock:
-            if self._made is None:
-                self._made = make_client(
-                    "sqs",
-                    region=self._region,
-                    endpoint=self._endpoint,
-                    connections=self._connections,
-                    read_timeout=MAX_WAIT + _ANSWER,
-                )
-            return self._made
+        """boto3's client, made on first use."""
+        return self._client.get()
 
 
 def _received(message: Mapping[str, Any]) -> Received:

@@ -155,5 +155,5 @@ def _notices(settings: S3Settings) -> Notices | None:
         return None
     # The address tells its own region; a queue that is given by its name is beside the bucket.
     region = given.region or (None if given.address.region else settings.region)
-    queue = Queue(given.address, region=region, endpoint=given.endpoint, connections=2)
+    queue = Queue(given.address, region=region, endpoint=given.endpoint)
     return Notices(settings, queue)

@@ -8,7 +8,7 @@ from collections.abc import Collection, Sequence
 
 from connectors.aws.polling import Pollers
 from connectors.aws.queue import Queue, QueueState, Received
-from connectors.aws.receipts import THREADS, Receipts
+from connectors.aws.receipts import Receipts
 from connectors.payloads import Payloads
 from connectors.queues import (
     Delivery,
@@ -44,12 +44,7 @@ class SqsSource(QueueSource):
         """`queue` replaces the one that the settings name."""
         address = settings.address
         self.settings = settings
-        self._queue = queue or Queue(
-            address,
-            region=settings.region,
-            endpoint=settings.endpoint,
-            connections=settings.max_pollers + THREADS + 1,
-        )
+        self._queue = queue or Queue(address, region=settings.region, endpoint=settings.endpoint)
         self._reading = Reading(
             parsed=settings.body == "json", ordered=address.fifo, wanted=settings.filter
         )

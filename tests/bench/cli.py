@@ -21,6 +21,7 @@ BENCHMARKS = {
     "idle": "from the due time to the accepted job, nothing else to do",
     "inflight": "from the process's start to a new submission, 10,000 runs in flight",
     "streams": "from a Kafka broker into files, against loops that only read",
+    "queues": "messages of SQS received and deleted, against plain loops; many quiet queues",
 }
 
 

@@ -60,7 +60,7 @@ class ScriptedQueue(Queue):
     blocks: bool = False
 
     def __post_init__(self) -> None:
-        super().__init__(parse_queue("orders"), region=None, endpoint=None, connections=1)
+        super().__init__(parse_queue("orders"), region=None, endpoint=None)
         self.asked: list[Asked] = []
         self.deleted: list[str] = []
         self.changed: list[tuple[str, int]] = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -40,19 +41,19 @@ def test_every_answer_has_one_meaning(code: str, status: int, kind: type[Excepti
     """What is nobody's fault is tried again, what is ours is said, with what to do about it."""
     from botocore.stub import Stubber
 
-    queue = Queue(parse_queue(URL), region="eu-central-1", endpoint=None, connections=1)
-    with Stubber(queue.boto_client()) as stub:
-        for call in ("receive_message", "delete_message_batch", "change_message_visibility_batch"):
+    asks: dict[str, Callable[[Queue], object]] = {
+        "receive_message": lambda queue: queue.receive(10, 1, 30),
+        "delete_message_batch": lambda queue: queue.delete(["r"]),
+        "change_message_visibility_batch": lambda queue: queue.change([("r", 30)]),
+    }
+    for call, ask in asks.items():
+        queue = Queue(parse_queue(URL), region="eu-central-1", endpoint=None)
+        with Stubber(queue.boto_client()) as stub:
             stub.add_client_error(call, code, "said", status)
-        for ask in (
-            lambda: queue.receive(10, 1, 30),
-            lambda: queue.delete(["r"]),
-            lambda: queue.change([("r", 30)]),
-        ):
             with pytest.raises(kind, match=words) as caught:
-                ask()
-            assert type(caught.value) is kind
-    queue.close()
+                ask(queue)
+        assert type(caught.value) is kind
+        queue.close()
 
 
 def test_a_wrong_region_is_named_where_the_service_says_so():
@@ -85,7 +86,7 @@ def test_what_is_no_answer_is_told_apart():
 def test_no_region_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any):
     """Neither in the settings nor in the environment nor in boto3's files."""
     monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
-    queue = Queue(parse_queue("orders"), region=None, endpoint=None, connections=1)
+    queue = Queue(parse_queue("orders"), region=None, endpoint=None)
     with pytest.raises(SourceRefused, match="write `region`"):
         queue.state()
 
@@ -96,7 +97,7 @@ def test_no_credentials_are_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Any)
         monkeypatch.delenv(name)
     for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(name, str(tmp_path / "none"))
-    queue = Queue(parse_queue(URL), region=None, endpoint="http://127.0.0.1:9", connections=1)
+    queue = Queue(parse_queue(URL), region=None, endpoint="http://127.0.0.1:9")
     with pytest.raises(SourceRefused, match="no AWS credentials were found"):
         queue.receive(1, 1, 30)
     queue.close()

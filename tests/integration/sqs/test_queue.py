@@ -186,7 +186,7 @@ def test_the_state_of_a_queue(moto: Moto):
     policy = json.dumps({"deadLetterTargetArn": arn, "maxReceiveCount": "3"})
     name = moto.queue(VisibilityTimeout="77", RedrivePolicy=policy)
     moto.send(name, ["x"])
-    queue = Queue(parse_queue(name), region=REGION, endpoint=moto.endpoint, connections=1)
+    queue = Queue(parse_queue(name), region=REGION, endpoint=moto.endpoint)
     state = queue.state()
     assert (state.visibility, state.waiting, state.redrives) == (77, 1, True)
     assert state.arn.endswith(f":{name}")
