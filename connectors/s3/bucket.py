@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from connectors.aws.client import make_client
+from connectors.aws.errors import CREDENTIALS, answer_of
 from connectors.s3 import errors
 from connectors.s3.objects import Found
 from connectors.s3.settings import S3Settings
@@ -132,6 +133,10 @@ class Bucket:
             call: Callable[..., Any] = getattr(self.boto_client(), operation)
             return call(**question)
         except Exception as error:
+            answer = answer_of(error)
+            if answer is not None and answer.code in CREDENTIALS:
+                # The next call looks for others.
+                self.close()
             found = errors.translate(error, self._settings)
             if found is None:
                 raise
@@ -151,7 +156,7 @@ def _found(item: Mapping[str, Any]) -> Found:
 
 def _clock(answer: Mapping[str, Any]) -> int:
     """The service's time, which LastModified is compared with; ours may differ."""
-    headers = answer["ResponseMetadata"].get("HTTPHeaders", {})
+    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
     moment = datetime.now(UTC)
     with suppress(KeyError, ValueError):
         moment = parsedate_to_datetime(headers["date"])

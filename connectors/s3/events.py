@@ -98,8 +98,6 @@ def _of_record(record: object, bucket: str, now: int) -> Found | None:
         _at(record, "s3", "bucket", "name"),
         key,
         fields,
-        etag="eTag",
-        version="versionId",
         time=_at(record, "eventTime"),
         of=(bucket, now),
     )
@@ -113,8 +111,6 @@ def _of_eventbridge(data: _Fields, bucket: str, now: int) -> Found | None:
         _at(data, "detail", "bucket", "name"),
         _text(fields, "key"),
         fields,
-        etag="etag",
-        version="version-id",
         time=data.get("time"),
         of=(bucket, now),
     )
@@ -135,15 +131,9 @@ def _fields(data: object, *path: str) -> _Fields:
 
 
 def _found(
-    bucket: object,
-    key: str,
-    fields: _Fields,
-    *,
-    etag: str,
-    version: str,
-    time: object,
-    of: tuple[str, int],
+    bucket: object, key: str, fields: _Fields, *, time: object, of: tuple[str, int]
 ) -> Found:
+    """The object with these fields, whichever form's names they have."""
     wanted, now = of
     if bucket != wanted:
         raise _Fault(f"the object {shown(key)} is in the bucket {shown(bucket)}, not {wanted!r}")
@@ -158,10 +148,10 @@ def _found(
         raise _Fault(f"the object {shown(key)} has the size {shown(size)}")
     return Found(
         key=key,
-        etag=_text(fields, etag).strip('"'),
+        etag=_text(fields, "eTag" if "eTag" in fields else "etag").strip('"'),
         size=size,
         modified=_time(time, now),
-        version=_version(fields.get(version)),
+        version=_version(fields.get("versionId", fields.get("version-id"))),
     )
 
 

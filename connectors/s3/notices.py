@@ -43,6 +43,8 @@ class Notices:
         self._queue = events
         self._lock = threading.Lock()
         self._open: dict[str, _Open] = {}
+        self._holders: dict[str, set[str]] = {}
+        self._closed = False
         self._answers: queue.SimpleQueue[list[Received] | Exception] = queue.SimpleQueue()
         self._asking = False
         self._counted = 0.0
@@ -68,25 +70,24 @@ class Notices:
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> Collection[str]:
         """Events that are in the ledger: see `connectors.queues.QueueSource.acknowledge`."""
-        whole: dict[str, str] = {}
+        whole: list[str] = []
         with self._lock:
             for delivery in deliveries:
-                opened = self._open.get(delivery.receipt)
-                if opened is not None:
-                    opened.ids.discard(delivery.id)
-                    if not opened.ids:
-                        whole[delivery.receipt] = opened.receipt
-        self._delete(list(whole.values()))
-        with self._lock:
-            for name, receipt in whole.items():
-                # It may have been delivered again in between, with another receipt.
-                opened = self._open.get(name)
-                if opened is not None and opened.receipt == receipt and not opened.ids:
-                    del self._open[name]
+                # Another message may tell of the same event, and is then done with it, too.
+                for name in self._holders.pop(delivery.id, ()):
+                    opened = self._open.get(name)
+                    if opened is not None:
+                        opened.ids.discard(delivery.id)
+                        if not opened.ids:
+                            whole.append(opened.receipt)
+                            del self._open[name]
+        # One that is not deleted after all comes again, and its events are known.
+        self._delete(whole)
         return [delivery.id for delivery in deliveries]
 
     def close(self) -> None:
         """Let go of connections. May be called twice."""
+        self._closed = True
         self._queue.close()
 
     def _ask(self) -> None:
@@ -98,6 +99,9 @@ class Notices:
             self._answers.put(self._queue.receive(AT_ONCE, MAX_WAIT, _VISIBILITY))
         except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
             self._answers.put(error)
+        if self._closed:
+            # A call that began in between has opened it once more.
+            self._queue.close()
 
     def _count(self) -> None:
         try:
@@ -136,8 +140,12 @@ class Notices:
         with self._lock:
             self._open.pop(one.id, None)
             self._open[one.id] = _Open(receipt=one.receipt, ids=ids)
+            for event in ids:
+                self._holders.setdefault(event, set()).add(one.id)
             if len(self._open) > _MAX_OPEN:
-                del self._open[next(iter(self._open))]
+                oldest = next(iter(self._open))
+                for event in self._open.pop(oldest).ids:
+                    self._holders.pop(event, None)
 
     def _delete(self, receipts: Sequence[str]) -> None:
         for at in range(0, len(receipts), AT_ONCE):
