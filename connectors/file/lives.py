@@ -57,18 +57,21 @@ class Life:
     """Since when nothing has come."""
     size: int = 0
     """Of its file, when it was looked at last."""
+    removed: bool = False
+    """Whether its file has no name any more; it is read to its end all the same."""
+    copied: bool = False
+    """Whether it was found among rotated files, maybe as the copy of one that is still there."""
     truncated: bool = False
     """Whether its file was seen to lose it."""
 
     @property
     def at_birthplace(self) -> bool:
         """Whether the file has the name that it had in the beginning."""
-        return self.file is not None and label(self.file.parts) == self.identity.label
-
-    @property
-    def removed(self) -> bool:
-        """Whether the file has no name any more."""
-        return self.content is not None and self.content.stat().st_nlink == 0
+        return (
+            self.file is not None
+            and not self.removed
+            and label(self.file.parts) == self.identity.label
+        )
 
     def read_to(self) -> tuple[int, bytes]:
         """As far as it was read, and the bytes before that where they are in memory."""
@@ -146,7 +149,7 @@ class Lives:
             if file.id in owned or not file.size or file.path.endswith(UNREAD):
                 continue
             try:
-                if not self._copied(file):
+                if not self._original(file) and not self._copied(file):
                     self._begin(file, file.parts)
                     owned.add(file.id)
             except OSError as error:
@@ -189,10 +192,11 @@ class Lives:
         place = by_id.get(life.file.id)
         life.matched = place is not None
         life.changed |= not same
+        life.removed = info.st_nlink == 0
         at = place or life.file
         life.file = found(at.parts, at.path, info)
         life.size = max(life.size, info.st_size) if life.content.packed else info.st_size
-        if place is None and not life.content.packed and info.st_nlink:
+        if place is None and not life.content.packed and not life.removed:
             # Where it has gone matters for its name only.
             for other in beside(self._pattern, life.file.parts):
                 if other.id == life.file.id:
@@ -218,7 +222,7 @@ class Lives:
                     life.content, life.file = opened, file
                     life.matched = file.path in walk.files
                     life.missing_since, life.changed, life.size = None, True, file.size
-                    life.truncated = False
+                    life.truncated = life.removed = False
                     life.quiet_since = self._clock()
                     owned.add(file.id)
                     break
@@ -306,8 +310,32 @@ class Lives:
             file=now,
             size=info.st_size,
             matched=file.parts == born,
+            copied=file.parts != born,
             quiet_since=self._clock(),
         )
+
+    def _original(self, file: Found) -> bool:
+        """Whether a file is that of which a life was found as a copy, before it was truncated;
+        the life then goes on in it."""
+        for life in list(self._attached()):
+            copy = life.file
+            if life.content is None or copy is None or not life.copied:
+                continue
+            if life.identity.label != label(file.parts) or file.size < life.size:
+                continue
+            opened = self._open(file)
+            at = max(0, life.size - TAIL)
+            same = all(
+                opened.read(begin, size) == life.content.read(begin, size)
+                for begin, size in ((0, min(HEAD, life.size)), (at, life.size - at))
+            )
+            if same:
+                life.detach()
+                life.content, life.file, life.copied = opened, file, False
+                life.changed = life.matched = True
+                return True
+            opened.close()
+        return False
 
     def _copied(self, file: Found) -> bool:
         """Whether a file is (so far) a copy of a life's file, made before that is truncated."""
@@ -357,13 +385,15 @@ class Lives:
                 if version in self._judged:
                     continue
                 with suppress(OSError, Damaged):
-                    if not self._seen_before(file, life.identity.label):
+                    seen = self._seen_before(file, life.identity.label)
+                    if seen:
+                        self._judged.add(version)
+                    elif seen is False:
                         self._begin(file, born)
                         owned.add(file.id)
-                        continue
-                    self._judged.add(version)
 
-    def _seen_before(self, file: Found, born: str) -> bool:
+    def _seen_before(self, file: Found, born: str) -> bool | None:
+        """Whether a file holds what a life holds or has held; None: that cannot be told now."""
         opened = self._open(file)
         try:
             head = opened.read(0, HEAD)
@@ -372,10 +402,15 @@ class Lives:
         if any(ended.begins(head) for ended in self._ended.get(born, ())):
             return True
         for life in self.by_name.values():
-            if life.identity.label != born or not life.identity.begins(head):
+            mine = life.identity
+            if mine.label != born or not (mine.begins(head) or len(head) < mine.length):
                 continue
-            if life.content is None or life.content.read(0, len(head)) == head:
+            if life.content is None:
+                return None
+            if life.content.read(0, len(head)) == head:
                 return True
+            if not life.intact():
+                return None  # truncated since it was looked at: this may be its copy
         return False
 
 

@@ -207,7 +207,11 @@ class FileSource(StreamSource):
         """Find out what has changed."""
         again = self._watcher is None or time.monotonic() >= self._look_at
         changes = [] if self._watcher is None or again else list(self._watcher.changes())
-        lives = {life.file.path: life for life in self._lives.by_name.values() if life.file}
+        lives = {
+            life.file.path: life
+            for life in self._lives.by_name.values()
+            if life.file is not None and not life.removed
+        }
         for change in changes:
             path = f"{change.directory.rstrip('/')}/{change.name}"
             if change.mask & (OVERFLOW | IS_DIR) or not change.mask & _DATA:
