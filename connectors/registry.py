@@ -25,6 +25,7 @@ from connectors.abc import Connector
 GROUP = "orch.connectors"
 BUILT_IN = {
     "cron": "connectors.cron:CronConnector",
+    "directory": "connectors.file:DirectoryConnector",
     "file": "connectors.file:FileConnector",
     "kafka": "connectors.kafka:KafkaConnector",
     "kinesis": "connectors.kinesis:KinesisConnector",
