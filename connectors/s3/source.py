@@ -56,11 +56,17 @@ class S3Source(QueueSource):
         return max(0.0, self._due - time.monotonic())
 
     def poll(self, room: int, wait: float) -> Polled:
+        if room < 1:
+            self._closed.wait(min(wait, _SLICE))
+            return Polled()
         deadline = time.monotonic() + wait
         while not self._waiting and not self._ends():
             self._look(deadline)
             if time.monotonic() >= deadline:
                 break
+        if self._closed.is_set():
+            # A call that began in between has opened it once more.
+            self._bucket.close()
         return self._handed_over(room)
 
     @property
@@ -105,7 +111,7 @@ class S3Source(QueueSource):
 
     def _handed_over(self, room: int) -> Polled:
         """As much as there is room for. What was looked at counts when nothing of it is left."""
-        count = min(len(self._waiting), max(1, room))
+        count = min(len(self._waiting), room)
         messages = [self._waiting.popleft() for _ in range(count)]
         if self._waiting:
             return Polled(messages=messages)
