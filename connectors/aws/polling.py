@@ -71,12 +71,16 @@ class Pollers(Generic[T]):
         self._threads = 0
         self._target = 1
         self._room = 0
+        self._busy = 0
+        """How many calls are under way."""
         self._asked = 0
-        """How many messages the calls under way may bring."""
+        """How many messages they may bring."""
         self._held: deque[_Answer[T]] = deque()
         self._trouble: Exception | None = None
         self._looking = threading.Lock()
         self._looked = 0.0
+        self._wants_look = False
+        """Whether to look at the queue although there is no room: to tell how much waits there."""
         self.state: QueueState | None = None
         """The queue when it was looked at last."""
         self.dropped = 0
@@ -96,6 +100,7 @@ class Pollers(Generic[T]):
         deadline = time.monotonic() + wait
         with self._changed:
             self._room = room
+            self._wants_look = self._due()
             self._grow()
             self._changed.notify_all()
             while True:
@@ -104,7 +109,7 @@ class Pollers(Generic[T]):
                     return found
                 if self._trouble is not None:
                     trouble, self._trouble = self._trouble, None
-                    self._room = 0
+                    self._room, self._wants_look = 0, False
                     raise trouble
                 left = deadline - time.monotonic()
                 if left <= 0 or self._ended or self._stop.is_set():
@@ -126,17 +131,19 @@ class Pollers(Generic[T]):
             receipts = [receipt for answer in self._held for receipt in answer.receipts]
             self._held.clear()
             self._threads += 1  # this one, so that the queue stays open
+        if not receipts:
+            self._leave(receipts)
+            return
         # Nobody answers where a queue is away: others get the messages later then.
         leaving = threading.Thread(target=self._leave, args=(receipts,), daemon=True)
         leaving.start()
         leaving.join(_LEAVE)
 
     def _grow(self) -> None:
-        free = self._room - self._asked - self._count()
-        while self._threads < min(self._target, -(-free // AT_ONCE)) and not self._over():
+        calls = self._busy + max(-(-self._free() // AT_ONCE), int(self._wants_look))
+        while self._threads < min(self._target, calls) and not self._over():
             threading.Thread(target=self._work, name=self._name, daemon=True).start()
             self._threads += 1
-            free -= AT_ONCE
 
     def _hand_over(self, room: int) -> list[T]:
         found: list[T] = []
@@ -149,54 +156,64 @@ class Pollers(Generic[T]):
                 found += answer.items
         return found
 
-    def _count(self) -> int:
-        return sum(len(answer.items) for answer in self._held)
+    def _free(self) -> int:
+        """How many messages may be asked for."""
+        return self._room - self._asked - sum(len(answer.items) for answer in self._held)
 
     def _over(self) -> bool:
         return self._ended or self._stop.is_set()
 
     def _work(self) -> None:
         attempt = ""
-        while asked := self._next():
+        while (asked := self._next()) is not None:
             attempt = attempt or uuid.uuid4().hex
             try:
                 visibility = self._look()
-                received = self._queue.receive(asked, self._wait, visibility, attempt)
-                self._took(asked, received, visibility)
+                if asked:
+                    received = self._queue.receive(asked, self._wait, visibility, attempt)
+                    self._took(asked, received, visibility)
             except Exception as error:  # noqa: BLE001 - `poll` raises it
                 lost = isinstance(error, SourceUnavailable)
                 self._failed(asked, error)
             else:
                 lost = False
+            with self._changed:
+                self._busy -= 1
             if not lost:
                 attempt = ""
         self._close_after_last()
 
-    def _next(self) -> int:
-        """How many messages to ask for; 0: the thread is not needed any more."""
+    def _next(self) -> int | None:
+        """How many messages to ask for, perhaps none and only to look; None: the thread is not
+        needed any more."""
         patience = time.monotonic() + _IDLE
         with self._changed:
             while not self._over() and self._threads <= self._target:
-                free = self._room - self._asked - self._count()
-                if free > 0 and self._trouble is None:
-                    asked = min(AT_ONCE, free)
+                free = self._free()
+                if (free > 0 or self._wants_look) and self._trouble is None:
+                    self._wants_look = False
+                    asked = max(0, min(AT_ONCE, free))
                     self._asked += asked
+                    self._busy += 1
                     return asked
                 left = patience - time.monotonic()
                 if left <= 0:
                     break
                 self._changed.wait(left)
             self._threads -= 1
-            return 0
+            return None
 
     def _look(self) -> int:
         """Look at the queue now and then, and before anything else. Returns the visibility."""
         with self._looking:
-            if self.state is None or time.monotonic() >= self._looked + _LOOK:
+            if self._due():
                 state = self._queue.state()
                 self._check(state)
                 self.state, self._looked = state, time.monotonic()
         return self.visibility
+
+    def _due(self) -> bool:
+        return self.state is None or time.monotonic() >= self._looked + _LOOK
 
     def _took(self, asked: int, received: Sequence[Received], visibility: int) -> None:
         until = time.monotonic() + visibility / 2

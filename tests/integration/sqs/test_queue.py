@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import socket
 import threading
 import time
 from typing import Any
@@ -177,6 +178,18 @@ def test_nobody_answers(opened: Open):
         source.poll(10, 15)
     with pytest.raises(SourceError, match="does not answer"):
         source.acknowledge([delivery(Message(id="m", body={}, receipt="r"))])
+
+
+def test_a_server_that_says_nothing_holds_nobody_up(opened: Open):
+    """Connections are taken and left without an answer: polls end when they are to, and closing
+    does not wait for what is under way."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        source = opened("orders", f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert not source.poll(10, 0.2).messages
+        connection, _ = silent.accept()
+        source.close()
+        assert not source.poll(10, 60).messages
+        connection.close()
 
 
 def test_the_state_of_a_queue(moto: Moto):

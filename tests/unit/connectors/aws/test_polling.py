@@ -101,6 +101,16 @@ def test_threads_follow_what_comes(bench: Bench) -> None:
     until(lambda: (pollers.poll(1000, 0.02), pollers.threads == 1)[1], "one is left")
 
 
+def test_calls_are_side_by_side_where_there_is_room(bench: Bench) -> None:
+    """Room for twenty is two calls, once one has come back full."""
+    bench.fill(10)
+    pollers = bench.open()
+    assert len(pollers.poll(10, 5)) == 10
+    bench.queue.blocks = True
+    until(lambda: (pollers.poll(20, 0.02), bench.queue.under_way == 2)[1], "two are under way")
+    assert bench.queue.outstanding == 20
+
+
 def test_threads_without_work_are_not_waited_for(bench: Bench) -> None:
     """A call that lasts 20 s holds up neither a poll that is to end nor a shutdown."""
     bench.queue.blocks = True
@@ -220,3 +230,13 @@ def test_the_queue_is_looked_at_again_after_trouble(bench: Bench) -> None:
     with pytest.raises(SourceUnavailable):
         pollers.poll(10, 5)
     assert pollers.state is None
+
+
+def test_a_trigger_without_room_knows_what_waits(bench: Bench) -> None:
+    """The queue is looked at, and nothing is received."""
+    bench.fill(3)
+    pollers = bench.open()
+    until(lambda: (pollers.poll(0, 0.02), pollers.state)[1], "it was looked at")
+    assert pollers.state is not None
+    assert pollers.state.waiting == 3
+    assert bench.queue.asked == []
