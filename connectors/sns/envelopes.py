@@ -15,6 +15,7 @@ from typing import Literal, TypeAlias
 from connectors import jsontext
 from connectors.abc import JSON
 from connectors.push import PushRefused
+from connectors.times import HORIZON
 
 Kind: TypeAlias = Literal["Notification", "SubscriptionConfirmation", "UnsubscribeConfirmation"]
 
@@ -71,7 +72,7 @@ class Envelope:
         return "".join(f"{line}\n" for line in lines).encode()
 
 
-def parse(body: bytes) -> Envelope:
+def parse(body: bytes, *, with_signature: bool = True) -> Envelope:
     """Read an envelope. Raises PushRefused (400)."""
     try:
         document = jsontext.parse(body)
@@ -95,9 +96,9 @@ def parse(body: bytes) -> Envelope:
         at=_instant(time),
         token=_like(document, "Token", _TOKEN) if confirms else "",
         subscribe_url=_line(document, "SubscribeURL") if confirms else "",
-        version=_line(document, "SignatureVersion"),
-        signature=_line(document, "Signature"),
-        certificate_url=_line(document, "SigningCertURL"),
+        version=_line(document, "SignatureVersion") if with_signature else "",
+        signature=_line(document, "Signature") if with_signature else "",
+        certificate_url=_line(document, "SigningCertURL") if with_signature else "",
         attributes=_attributes(document),
     )
 
@@ -128,8 +129,10 @@ def _like(document: Mapping[str, JSON], name: str, form: re.Pattern[str]) -> str
 def _instant(time: str) -> int:
     try:
         if _TIME.fullmatch(time):
-            return (datetime.fromisoformat(time) - _EPOCH) // timedelta(microseconds=1)
-    except (ValueError, OverflowError):
+            instant = (datetime.fromisoformat(time) - _EPOCH) // timedelta(microseconds=1)
+            if 0 <= instant < HORIZON:
+                return instant
+    except ValueError:
         pass
     raise PushRefused(400, "Timestamp cannot be read")
 

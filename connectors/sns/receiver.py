@@ -14,12 +14,10 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.padding import PKCS1v15
 
-from connectors import jsontext, outbound, times
-from connectors.abc import JSON
+from connectors import outbound
 from connectors.payloads import Payloads
 from connectors.push import PushRefused, PushRequest, Receiver, Taken
-from connectors.queues import Message
-from connectors.sns import envelopes, topics
+from connectors.sns import envelopes, events, topics
 from connectors.sns.certificates import Certificates, NotNow, NotTrusted
 from connectors.sns.envelopes import Envelope
 from connectors.sns.settings import SnsSettings
@@ -69,7 +67,7 @@ class SnsReceiver(Receiver):
         self._verify(envelope, topic, request.at)
         match envelope.kind:
             case "Notification":
-                return Taken(messages=(self._message(envelope),), status=200)
+                return Taken(messages=(events.of_envelope(envelope, self._settings),), status=200)
             case "SubscriptionConfirmation":
                 self._confirm(envelope, topic)
             case "UnsubscribeConfirmation":
@@ -110,24 +108,6 @@ class SnsReceiver(Receiver):
             key.verify(signature, envelope.signed, PKCS1v15(), algorithm)
         except InvalidSignature as error:
             raise PushRefused(403, "the signature is not right") from error
-
-    def _message(self, envelope: Envelope) -> Message:
-        body: JSON = envelope.message
-        if self._settings.body == "json":
-            try:
-                body = jsontext.parse(envelope.message)
-            except jsontext.NotJson:
-                body = envelope.message
-        event: dict[str, JSON] = {
-            "id": envelope.id,
-            "topic": envelope.topic,
-            "subject": envelope.subject or "",
-            "body": body,
-            "sent_at": times.key(envelope.at),
-        }
-        if self._settings.attributes:
-            event["attributes"] = envelope.attributes
-        return Message(id=envelope.id, body=event, at=envelope.at)
 
     def _confirm(self, envelope: Envelope, topic: Topic) -> None:
         if not topic.confirms(envelope.subscribe_url, envelope.token):

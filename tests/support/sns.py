@@ -36,14 +36,15 @@ class Signer:
         self,
         names: tuple[str, ...] = ("sns.amazonaws.com",),
         *,
-        alternative: bool = True,
+        alternative: tuple[str, ...] | None = None,
         days: tuple[int, int] = (-1, 30),
         bits: int = 2048,
     ) -> None:
-        """A certificate for `names`, valid from and to so many days from NOW. Without
-        `alternative` the first of the names is the subject, and nothing else."""
+        """A certificate whose subject is the first of `names`, valid from and to so many days from
+        NOW. Its other names are all of `names`, or `alternative`; an empty one: none."""
         self.key = rsa.generate_private_key(public_exponent=65537, key_size=bits)
-        self.pem = _certificate(self.key, names, alternative, days)
+        others = names if alternative is None else alternative
+        self.pem = _certificate(self.key, names[0], others, days)
 
     def sign(self, envelope: Mapping[str, Any], version: str) -> str:
         """The signature of an envelope."""
@@ -81,7 +82,7 @@ class Signer:
 def elliptic_pem() -> bytes:
     """A certificate whose key is no RSA key."""
     key = ec.generate_private_key(ec.SECP256R1())
-    return _certificate(key, ("sns.amazonaws.com",), True, (-1, 30))
+    return _certificate(key, "sns.amazonaws.com", ("sns.amazonaws.com",), (-1, 30))
 
 
 def posted(envelope: Mapping[str, Any] | bytes, at: int = NOW, **headers: str) -> PushRequest:
@@ -95,12 +96,12 @@ def posted(envelope: Mapping[str, Any] | bytes, at: int = NOW, **headers: str) -
 
 def _certificate(
     key: rsa.RSAPrivateKey | ec.EllipticCurvePrivateKey,
-    names: tuple[str, ...],
-    alternative: bool,
+    name: str,
+    others: tuple[str, ...],
     days: tuple[int, int],
 ) -> bytes:
     now = datetime.datetime.fromtimestamp(NOW, datetime.UTC)
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, names[0])])
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     builder = (
         x509.CertificateBuilder()
         .subject_name(subject)
@@ -110,7 +111,7 @@ def _certificate(
         .not_valid_before(now + datetime.timedelta(days=days[0]))
         .not_valid_after(now + datetime.timedelta(days=days[1]))
     )
-    if alternative:
-        extension = x509.SubjectAlternativeName([x509.DNSName(name) for name in names])
+    if others:
+        extension = x509.SubjectAlternativeName([x509.DNSName(other) for other in others])
         builder = builder.add_extension(extension, critical=False)
     return builder.sign(key, hashes.SHA256()).public_bytes(serialization.Encoding.PEM)

@@ -95,6 +95,8 @@ def test_what_is_missing_is_refused(name: str):
         {"Message": None},
         {"Message": {"a": 1}},
         {"Timestamp": "2025-06-15"},
+        {"Timestamp": "1969-12-31T23:59:59Z"},
+        {"Timestamp": "9999-12-31T23:59:59Z"},
         {"Timestamp": "2025-06-15T15:06:40+02:00"},
         {"Timestamp": "2025-13-15T15:06:40Z"},
         {"Timestamp": "2025-06-15T15:06:40.1234567Z"},

@@ -11,6 +11,7 @@ from connectors.sns import SnsConnector
 from connectors.sns.settings import parse_settings
 
 TOPIC = "arn:aws:sns:eu-central-1:123456789012:orders"
+QUEUE = {"via": "sqs", "queue": "q"}
 
 
 @pytest.mark.parametrize(
@@ -27,6 +28,21 @@ TOPIC = "arn:aws:sns:eu-central-1:123456789012:orders"
         ({"topics": [TOPIC.replace("eu-central-1", "evil.com/")]}, "topics[0]", "is no ARN"),
         ({"topics": [TOPIC + "\n"]}, "topics[0]", "is no ARN of a topic"),
         ({"topics": [TOPIC + ".fifo"]}, "topics[0]", "FIFO"),
+        ({"via": "email"}, "via", "is not accepted"),
+        ({"queue": "q"}, "queue", "does nothing with `via: http`"),
+        ({"subscribe": True}, "subscribe", "does nothing with `via: http`"),
+        ({"batch_size": 5}, "batch_size", "does nothing with `via: http`"),
+        ({"via": "sqs"}, "queue", "is missing"),
+        ({**QUEUE, "queue": "a b"}, "queue", "names no queue"),
+        ({**QUEUE, "tolerance": "1h"}, "tolerance", "does nothing with `via: sqs`"),
+        ({**QUEUE, "require_v2": True}, "require_v2", "does nothing with `via: sqs`"),
+        ({**QUEUE, "subscribe": "yes please"}, "subscribe", "is not accepted"),
+        ({**QUEUE, "raw": True, "topics": [TOPIC, TOPIC + "2"]}, "raw", "do not tell"),
+        ({**QUEUE, "raw": 7}, "raw", "is not accepted"),
+        ({**QUEUE, "queue": "q.fifo"}, "topics[0]", "takes nothing from a topic that is not"),
+        ({**QUEUE, "batch_size": 0}, "batch_size", "not within"),
+        ({**QUEUE, "batch_window": "2h"}, "batch_window", "too long"),
+        ({**QUEUE, "max_pollers": 33}, "max_pollers", "not within"),
         ({"topics": [TOPIC, TOPIC]}, "topics[1]", "twice"),
         ({"endpoint": "127.0.0.1:4566"}, "endpoint", "not an address"),
         ({"endpoint": "http://user@127.0.0.1"}, "endpoint", "user or password"),
@@ -59,6 +75,16 @@ def test_topics_are_required():
     """There is no list that means all."""
     with pytest.raises(SettingsError, match="topics: is missing"):
         parse_settings({})
+
+
+def test_the_queue_identifies_a_trigger():
+    """Another queue needs a reset; how it is written makes no difference."""
+    connector = SnsConnector()
+    arn = "arn:aws:sqs:eu-central-1:123456789012:q"
+    by_name = connector.identity({"topics": [TOPIC], **QUEUE})
+    assert by_name == connector.identity({"topics": [TOPIC], **QUEUE, "queue": arn})
+    assert by_name != connector.identity({"topics": [TOPIC], **QUEUE, "queue": "other"})
+    assert parse_settings({"topics": [TOPIC], **QUEUE}).region == "eu-central-1"
 
 
 def test_a_change_of_the_list_goes_without_a_reset():
