@@ -89,9 +89,9 @@ class Listing:
     def _wanted(self, page: Page, cursor: Cursor) -> Sequence[Found]:
         settings = self._settings
         since = cursor.floor
-        if cursor.mark is not None and cursor.began is not None:
-            seen = min(cursor.mark, cursor.began) - settings.look_back - settings.settle - MARGIN
-            since = max(since, seen)
+        if cursor.mark is not None:
+            late = settings.look_back + settings.settle + MARGIN
+            since = max(since, cursor.mark - late)
         until = page.now - settings.settle if settings.settle else None
         # Of several versions with one etag the newest comes first, and stands for all.
         wanted: dict[str, Found] = {}

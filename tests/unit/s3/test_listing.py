@@ -153,6 +153,32 @@ def test_an_upload_that_took_too_long_is_missed_and_look_back_is_why():
     assert watch.seen == [("a", "1")]
 
 
+def test_a_pass_that_takes_longer_than_look_back():
+    """What is written behind it while it is under way is found by the next one: that looks back
+    from the beginning of this one."""
+    watch = Watch()
+    for n in range(6):
+        watch.bucket.put(f"k{n}", "1")
+    watch.whole()
+    watch.step()
+    watch.bucket.put("k0", "2")
+    watch.bucket.now += 100_000 * SECOND
+    watch.whole()
+    assert ("k0", "2") not in watch.seen
+    watch.whole()
+    assert ("k0", "2") in watch.seen
+
+
+def test_a_restart_goes_on_behind_the_last_page():
+    """Nothing that was taken is listed again for it."""
+    watch = Watch()
+    for n in range(9):
+        watch.bucket.put(f"k{n}", "1")
+    watch.step()
+    watch.restart()
+    assert [found.key for found in watch.listing.look().found] == ["k3", "k4", "k5"]
+
+
 def test_old_objects_are_not_asked_about_again():
     """A pass looks at what is new, however much is there: the others are passed over by their
     time."""

@@ -80,6 +80,14 @@ def test_an_event_says_what_there_is():
     assert event.expires > NOW + 2 * DAY
 
 
+def test_an_id_is_kept_for_as_long_as_listings_look_back():
+    """Beyond that no listing shows the object again; an old one is kept for a while."""
+    settings_ = parse_settings({"bucket": "logs", "look_back": "30d", "settle": "7d"})
+    assert (message(found(), settings_, NOW).expires or 0) > NOW + 37 * DAY
+    old = found(modified=NOW - 1000 * DAY)
+    assert (message(old, settings_, NOW).expires or 0) > NOW + 2 * DAY
+
+
 @pytest.mark.parametrize("modified", [-(10**18), 0, HORIZON, 10**18])
 def test_times_that_no_calendar_has(modified: int):
     """A service may answer anything: times stay within those that can be written."""
