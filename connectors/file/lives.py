@@ -8,6 +8,7 @@ name, and in those that rotating makes of the name, compressed or not.
 
 from __future__ import annotations
 
+import errno
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -153,7 +154,8 @@ class Lives:
                     self._begin(file, file.parts)
                     owned.add(file.id)
             except OSError as error:
-                look.denied[file.path] = fault(file.path, error)
+                if error.errno not in (errno.ENOENT, errno.ESTALE):
+                    look.denied[file.path] = fault(file.path, error)
         self._missed(walk, owned)
         return look
 
@@ -279,8 +281,14 @@ class Lives:
             return None
 
     def _open(self, file: Found) -> Content:
-        opened = open_file(self._pattern.root, file.parts, symlinks=self._symlinks)
-        return content(opened, file.path)
+        opened = content(
+            open_file(self._pattern.root, file.parts, symlinks=self._symlinks), file.path
+        )
+        info = opened.stat()
+        if (info.st_dev, info.st_ino) != file.id:
+            opened.close()
+            raise OSError(errno.ESTALE, "is another file by now")
+        return opened
 
     # -- new ones ---------------------------------------------------------------------------
 

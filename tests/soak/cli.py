@@ -1,4 +1,4 @@
-"""`make soak`: streams while daemon, broker and node are killed at random."""
+"""`make soak`: streams and files while daemon, broker and node are killed at random."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
+from tests.soak import files
 from tests.soak.kafka import Plan, Soak
 from tests.soak.modes import MODES
 from tests.support.kafka import Kafka
@@ -23,6 +24,33 @@ def main(arguments: Sequence[str] | None = None) -> None:
     seed = options.seed if options.seed is not None else random.randrange(2**32)
     options.dir.mkdir(parents=True, exist_ok=True)
     place = Path(tempfile.mkdtemp(dir=options.dir)).resolve()
+    if options.source == "files":
+        _files(options, seed, place)
+    else:
+        _kafka(options, seed, place)
+    shutil.rmtree(place)
+
+
+def _files(options: argparse.Namespace, seed: int, place: Path) -> None:
+    for way in options.way or files.WAYS:
+        plan = files.Plan(
+            way=way,
+            seed=seed,
+            lines=options.records,
+            rotations=options.rotations,
+            kills=files.Plan.kills if options.kills is None else options.kills,
+            seconds=options.seconds,
+        )
+        _say(f"{plan}")
+        result = files.Soak(plan, place / way, _say).run()
+        _say(
+            f"{way}: {result.lines:,} lines, each once, in {result.lives} lives and"
+            f" {result.runs:,} runs, {result.attempts:,} attempts, audit ok,"
+            f" {result.seconds:.0f} s"
+        )
+
+
+def _kafka(options: argparse.Namespace, seed: int, place: Path) -> None:
     kafka = Kafka.single()
     try:
         for mode in options.mode or MODES:
@@ -31,7 +59,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 seed=seed,
                 records=options.records,
                 partitions=options.partitions,
-                kills=options.kills,
+                kills=Plan.kills if options.kills is None else options.kills,
                 broker_restarts=options.broker_restarts,
                 node_restarts=options.node_restarts,
                 client=options.client,
@@ -43,21 +71,23 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 f" {result.attempts:,} attempts, counted {result.counted:,},"
                 f" {result.repeats:,} repeats, audit ok, {result.seconds:.0f} s"
             )
-        shutil.rmtree(place)
     finally:
         kafka.close()
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("source", choices=["kafka"], help="what is soaked")
+    parser.add_argument("source", choices=["kafka", "files"], help="what is soaked")
     parser.add_argument("--mode", action="append", choices=MODES, help="default: one after another")
-    parser.add_argument("--records", type=int, default=Plan.records)
+    parser.add_argument("--records", type=int, default=Plan.records, help="or lines")
     parser.add_argument("--partitions", type=int, default=Plan.partitions)
-    parser.add_argument("--kills", type=int, default=Plan.kills, help="of the daemon")
+    parser.add_argument("--kills", type=int, help="of the daemon; kafka: 20, files: 10")
     parser.add_argument("--broker-restarts", type=int, default=Plan.broker_restarts)
     parser.add_argument("--node-restarts", type=int, default=Plan.node_restarts)
     parser.add_argument("--client", choices=["kafka-python", "confluent"], default=Plan.client)
+    parser.add_argument("--way", action="append", choices=files.WAYS, help="of rotating files")
+    parser.add_argument("--rotations", type=int, default=files.Plan.rotations)
+    parser.add_argument("--seconds", type=float, default=files.Plan.seconds, help="of writing")
     parser.add_argument("--seed", type=int, help="of what happens when; default: a new one")
     parser.add_argument("--dir", type=Path, default=Path(".orch/soak"), help=_DIR)
     return parser
