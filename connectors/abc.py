@@ -112,6 +112,15 @@ class Connector(ABC):
         """
 
 
+class SourceConnector(Connector):
+    """A connector whose events come from outside: see :mod:`connectors.streams` and
+    :mod:`connectors.queues`."""
+
+    @abstractmethod
+    def check(self, settings: Mapping[str, JSON]) -> None:
+        """Raises :class:`SettingsError` for settings it does not take. No I/O."""
+
+
 class TimeConnector(Connector):
     """A connector whose events are due times. Pure: no I/O, no clock."""
 

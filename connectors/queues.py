@@ -16,11 +16,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from connectors.abc import JSON, Connector
+from connectors.abc import JSON, SourceConnector
 from connectors.payloads import Payloads
 from connectors.streams import SourceContext
 
 MAX_ID = 1024  # characters
+MAX_GROUP = 200  # characters
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +38,7 @@ class Message:
     """What acknowledges this delivery; "" where there is nothing to acknowledge."""
     group: str = ""
     """Messages of one group run one after the other, in the order in which they came; "" is no
-    group."""
+    group. At most 200 printable characters."""
     at: int | None = None
     """When the event happened, microseconds since the epoch; None: now."""
     expires: int | None = None
@@ -174,12 +175,8 @@ class QueueSource(ABC):
         which then ends."""
 
 
-class QueueConnector(Connector):
+class QueueConnector(SourceConnector):
     """A connector of messages."""
-
-    @abstractmethod
-    def check(self, settings: Mapping[str, JSON]) -> None:
-        """Raises :class:`connectors.abc.SettingsError` for settings it does not take. No I/O."""
 
     @abstractmethod
     def open(

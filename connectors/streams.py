@@ -23,7 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
 
-from connectors.abc import JSON, Connector
+from connectors.abc import JSON, SourceConnector
 
 END = "end"
 """The position behind the last event of a partition that is closed for ever."""
@@ -256,12 +256,8 @@ class StreamSource(ABC):
         """Let go of connections and threads. May be called twice."""
 
 
-class StreamConnector(Connector):
+class StreamConnector(SourceConnector):
     """A connector with ordered partitions."""
-
-    @abstractmethod
-    def check(self, settings: Mapping[str, JSON]) -> None:
-        """Raises :class:`connectors.abc.SettingsError` for settings it does not take. No I/O."""
 
     @abstractmethod
     def position(self, settings: Mapping[str, JSON], text: str) -> str:

@@ -11,7 +11,6 @@ import structlog
 from bacalhau_client import BacalhauClient, BasicAuth, BearerAuth, RetryPolicy
 from connectors.abc import TimeConnector
 from connectors.registry import Registry
-from connectors.streams import StreamConnector
 from orchestrator.config import Config
 from orchestrator.domain.clock import SECOND, Clock, SystemClock
 from orchestrator.domain.signals import Signals
@@ -28,8 +27,10 @@ from orchestrator.services.completer import Completer
 from orchestrator.services.definitions import Definitions
 from orchestrator.services.dispatcher import Dispatcher
 from orchestrator.services.firing import FiringService
+from orchestrator.services.hooks import Hooks
 from orchestrator.services.housekeeping import Housekeeping
 from orchestrator.services.lease import LeaseKeeper
+from orchestrator.services.opening import Opener
 from orchestrator.services.placement import Placement
 from orchestrator.services.reader import Shelf
 from orchestrator.services.reconciler import Reconciler
@@ -43,6 +44,7 @@ from orchestrator.store.commands import Commands
 from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.endings import Endings
 from orchestrator.store.flights import Flights
+from orchestrator.store.inbox import Inboxes
 from orchestrator.store.intake import Intake
 from orchestrator.store.leases import Leases
 from orchestrator.store.ledger import Ledger
@@ -56,6 +58,7 @@ from orchestrator.store.retention import Retention
 from orchestrator.store.seal import Seal, load_key
 from orchestrator.store.sources import Sources
 from orchestrator.store.streams import Streams
+from orchestrator.store.telling import Telling
 from orchestrator.store.tokens import Tokens
 from orchestrator.store.triggers import Triggers
 from orchestrator.store.values import Run
@@ -176,32 +179,47 @@ class App:
             lost=self._lost,
             avoid=Placement(self.client, self.reads, clock).avoid,
         )
-        self.sources = SourceService(
+        shelf = Shelf(
+            sources=self.source_store,
+            streams=Streams(self.database),
+            lives=Lives(self.database),
+            leftovers=Leftovers(self.database),
+            inboxes=Inboxes(self.database),
+            telling=Telling(self.database),
+        )
+        connectors = {kind: self.registry.get(kind) for kind in self.registry.kinds}
+        opener = Opener(
+            shelf,
+            connectors,
             clock,
-            signals,
-            Shelf(
-                sources=self.source_store,
-                streams=Streams(self.database),
-                lives=Lives(self.database),
-                leftovers=Leftovers(self.database),
-            ),
-            self.definitions,
-            {
-                kind: connector
-                for kind in self.registry.kinds
-                if isinstance(connector := self.registry.get(kind), StreamConnector)
-            },
-            owner=self.owner,
             instance=self.database.instance,
             secrets=held,
             data_dir=config.data_dir,
+            max_in_flight=config.max_in_flight,
+        )
+        self.sources = SourceService(
+            clock,
+            signals,
+            shelf,
+            self.definitions,
+            opener,
+            owner=self.owner,
             threads=config.source_threads,
             hang_after=config.hang_after / SECOND,
         )
+        self.hooks = Hooks(
+            self.triggers,
+            self.definitions,
+            self.source_store,
+            shelf.inboxes,
+            connectors,
+            opener,
+            clock,
+        )
         time_connectors = {
             kind: connector
-            for kind in self.registry.kinds
-            if isinstance(connector := self.registry.get(kind), TimeConnector)
+            for kind, connector in connectors.items()
+            if isinstance(connector, TimeConnector)
         }
         self.firing = FiringService(clock, signals, self.intake, self.definitions, time_connectors)
         self.dispatcher = Dispatcher(
@@ -307,6 +325,7 @@ class App:
             cluster=self.cluster,
             services=self.services,
             sources=self.sources,
+            hooks=self.hooks,
             source_store=self.source_store,
             callback_key=callback_key(self._key),
             hosts=own_hosts(self.server.host, self.config.public_url),
@@ -335,6 +354,7 @@ class App:
         self.housekeeping.stop()
         for service in reversed(self.services):
             service.stop()
+        self.hooks.close()
         self.client.close()
         self.database.close()
         self._lock.release()

@@ -10,7 +10,7 @@ import typer
 
 import specs
 from connectors.abc import Connector
-from connectors.streams import StreamConnector
+from orchestrator.operations.checking import foreign_to
 
 _YAML = "YAML"
 _TAKEN = frozenset({"name", "spec", "dry_run", "url", "as_json"})
@@ -50,9 +50,6 @@ _NAMES = {
     "callbacks.on_failure": "on_failure",
     "callbacks.on_abort": "on_abort",
 }
-# Policies that only sources with partitions have, and only due times.
-_ON_STREAMS = frozenset({"on_dead", "parallelism"})
-_ON_TIME = frozenset({"overlap", "catch_up", "catch_up_limit"})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,7 +96,7 @@ def fields_of(connector: Connector) -> dict[str, Field]:
         property_ = properties[key]
         field = _field(key, (key,), property_)
         found[field.name] = field
-    foreign = _ON_TIME if isinstance(connector, StreamConnector) else _ON_STREAMS
+    foreign = foreign_to(connector).policies
     for key, property_ in specs.policies_schema().items():
         if key in foreign:
             continue

@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Any
 
 import specs
-from connectors.abc import SettingsError
+from connectors.abc import SettingsError, SourceConnector
 from connectors.registry import Registry
-from connectors.streams import StreamConnector
 from orchestrator.cli import files, output
 from orchestrator.cli.errors import USAGE, CliError, usage
 from orchestrator.cli.fields import Field
@@ -92,7 +91,7 @@ def _bare(registry: Registry, request: Request) -> specs.Document:
 def _default_name(registry: Registry, kind: str, values: Mapping[str, Any]) -> str:
     """What a trigger without a name is called: its kind and its source, `kafka-logs`."""
     connector = registry.get(kind)
-    if not isinstance(connector, StreamConnector):
+    if not isinstance(connector, SourceConnector):
         raise usage("--name is missing: say what the trigger is to be called")
     try:
         source = connector.identity(
@@ -104,7 +103,7 @@ def _default_name(registry: Registry, kind: str, values: Mapping[str, Any]) -> s
     return f"{kind}-{words}"[:_LONGEST_NAME].strip("-")
 
 
-def _settings(connector: StreamConnector) -> set[str]:
+def _settings(connector: SourceConnector) -> set[str]:
     fields = connector.settings_model.model_fields
     return {field.alias or name for name, field in fields.items()}
 

@@ -16,6 +16,7 @@ class Topic(StrEnum):
     DEADLINE = "deadline"  # an attempt's time is over sooner than that of all before it
     ENDED = "ended"  # an attempt has ended and its run is not moved yet
     ADOPTED = "adopted"  # runs of another orchestrator are ours now
+    TELL = "tell"  # a source is to be told what became of its events
     CANCEL = "cancel"  # somebody wants a run to end
     OUTBOX = "outbox"  # a callback waits
     CHANGED = "changed"  # a run changed its state (for those who watch)

@@ -11,9 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import specs
-from connectors.abc import Schedule, SettingsError, TimeConnector
+from connectors.abc import (
+    Connector,
+    Schedule,
+    SettingsError,
+    SourceConnector,
+    TimeConnector,
+)
+from connectors.queues import QueueConnector
 from connectors.registry import Registry, UnknownConnectorError
-from connectors.streams import StreamConnector
 
 _KEEP_JOBS = 256
 _KEEP_CHARS = 64 * 1024  # of each
@@ -27,7 +33,7 @@ class CheckedFile:
     file: specs.TriggerFile
     job: Mapping[str, Any]
     job_text: str  # the same as canonical JSON
-    connector: TimeConnector | StreamConnector
+    connector: TimeConnector | SourceConnector
     schedule: Schedule | None  # of a time connector
 
     def stated(self) -> dict[str, Any]:
@@ -110,8 +116,8 @@ class FileChecker:
         problems: list[specs.Problem] = []
         connector = self._registry.get(file.kind)
         schedule: Schedule | None = None
-        if not isinstance(connector, TimeConnector | StreamConnector):
-            raise TypeError(f"connector {file.kind} has neither due times nor partitions")
+        if not isinstance(connector, TimeConnector | SourceConnector):
+            raise TypeError(f"connector {file.kind} has neither due times nor a source")
         try:
             if isinstance(connector, TimeConnector):
                 schedule = connector.schedule(file.settings)
@@ -119,8 +125,7 @@ class FileChecker:
                 connector.check(file.settings)
         except SettingsError as error:
             problems += [file.problem(_path(p.path), p.message, p.remedy) for p in error.problems]
-        by_time = isinstance(connector, TimeConnector)
-        problems += _policy_problems(file, by_time=by_time)
+        problems += _policy_problems(file, connector)
         job: Mapping[str, Any] = {}
         text = ""
         try:
@@ -163,28 +168,51 @@ class FileChecker:
         return prepared
 
 
-def _policy_problems(file: specs.TriggerFile, *, by_time: bool) -> list[specs.Problem]:
+@dataclass(frozen=True, kw_only=True)
+class Foreign:
+    """Policies that mean nothing for a family of sources, and what to say of them."""
+
+    policies: frozenset[str]
+    reason: str
+    remedy: str
+
+
+_OF_PARTITIONS = frozenset({"on_dead", "parallelism"})
+_OF_TIME = frozenset({"overlap", "catch_up", "catch_up_limit"})
+_ON_TIME = Foreign(
+    policies=_OF_PARTITIONS,
+    reason="is for sources with partitions; kind {kind} has due times",
+    remedy="Leave it out; `overlap` and `max_in_flight` say how runs stand beside each other",
+)
+_ON_STREAMS = Foreign(
+    policies=_OF_TIME,
+    reason="is for schedules; kind {kind} goes on from its checkpoints",
+    remedy="Leave it out; `parallelism` says how many runs of a partition stand side by side",
+)
+_ON_QUEUES = Foreign(
+    policies=_OF_TIME | _OF_PARTITIONS,
+    reason="is for other sources; messages of kind {kind} have neither due times nor partitions",
+    remedy="Leave it out; `max_in_flight` says how many runs stand side by side",
+)
+
+
+def foreign_to(connector: Connector) -> Foreign:
+    """The policies that triggers of a kind do not have."""
+    if isinstance(connector, TimeConnector):
+        return _ON_TIME
+    return _ON_QUEUES if isinstance(connector, QueueConnector) else _ON_STREAMS
+
+
+def _policy_problems(file: specs.TriggerFile, connector: Connector) -> list[specs.Problem]:
     """Policies that mean nothing for this kind of source."""
-    stated, kind = file.policies, file.kind
+    default, foreign = specs.Policies(), foreign_to(connector)
+    harmless = {"overlap": {None, connector.default_overlap}}
     problems: list[specs.Problem] = []
-    if by_time:
-        wrong = {
-            "on_dead": stated.on_dead is not None,
-            "parallelism": stated.parallelism != 1,
-        }
-        reason = f"is for sources with partitions; kind {kind} has due times"
-        remedy = "Leave it out; `overlap` and `max_in_flight` say how runs stand beside each other"
-    else:
-        wrong = {
-            "overlap": stated.overlap not in (None, "queue"),
-            "catch_up": stated.catch_up is not None,
-            "catch_up_limit": stated.catch_up_limit is not None,
-        }
-        reason = f"is for schedules; kind {kind} goes on from its checkpoints"
-        remedy = "Leave it out; `parallelism` says how many runs of a partition stand side by side"
-    for name, given in wrong.items():
-        if given:
-            problems.append(file.problem((name,), f"`{name}` {reason}", remedy))
+    for name in sorted(foreign.policies):
+        given = getattr(file.policies, name)
+        if given not in harmless.get(name, {getattr(default, name)}):
+            reason = foreign.reason.format(kind=file.kind)
+            problems.append(file.problem((name,), f"`{name}` {reason}", foreign.remedy))
     return problems
 
 

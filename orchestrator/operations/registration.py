@@ -9,7 +9,8 @@ from functools import cached_property
 from pathlib import Path
 
 import specs
-from connectors.abc import Schedule, TimeConnector
+from connectors.abc import Schedule, SourceConnector, TimeConnector
+from connectors.queues import QueueConnector
 from connectors.streams import StreamConnector
 from orchestrator.domain.clock import Clock
 from orchestrator.domain.overlap import Overlap
@@ -34,7 +35,7 @@ class Checked:
     file: specs.TriggerFile
     definition: Definition
     job: str  # canonical JSON
-    connector: TimeConnector | StreamConnector
+    connector: TimeConnector | SourceConnector
     schedule: Schedule | None  # of a time connector
 
     @cached_property
@@ -68,7 +69,8 @@ class Checker(FileChecker):
             policies=file.policies,
             overlap=Overlap(file.policies.overlap or checked.connector.default_overlap),
             template=_digest(checked.job_text),
-            stream=checked.schedule is None,
+            stream=isinstance(checked.connector, StreamConnector),
+            queue=isinstance(checked.connector, QueueConnector),
             description=file.description,
             labels=file.labels,
         )
@@ -115,7 +117,7 @@ class Registrar:
             job=checked.job,
             uid=uid,
             partitions=[] if checked.schedule is None else [self._begin(checked, uid)],
-            stream=checked.schedule is None,
+            outside=checked.schedule is None,
             paused=checked.file.policies.paused,
         )
 

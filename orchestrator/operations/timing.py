@@ -79,11 +79,12 @@ class Timing:
     def resume(self, name: str, *, skip: bool, actor: str) -> Trigger:
         """Make firings again. What came due meanwhile follows `catch_up`, or is left out."""
         trigger = self._triggers.get(name)
-        if self._definitions.get(trigger.definition).stream:
+        if self._definitions.get(trigger.definition).outside:
             if skip:
                 raise Conflict(
-                    f"trigger {name!r} goes on from its checkpoints: to leave events out, set them "
-                    "forward (`orch checkpoints set`) before you resume it"
+                    f"trigger {name!r} goes on from where its source was left: to leave events out "
+                    "of a stream, set its checkpoints forward (`orch checkpoints set`) before you "
+                    "resume it"
                 )
             return self._triggers.resume(name, {}, actor)
         if skip and trigger.state is TriggerState.PAUSED:
@@ -97,10 +98,13 @@ class Timing:
         """Make a run now, beside the schedule. Returns its id."""
         trigger = self._triggers.get(name)
         definition = self._definitions.get(trigger.definition)
-        if definition.stream:
+        if definition.outside:
+            again = "pause it and set its checkpoints back (`orch checkpoints set`)"
+            if definition.queue:
+                again = "let their runs run again (`orch runs retry`)"
             raise Conflict(
                 f"trigger {name!r} of kind {trigger.kind} runs for the events of its source: to "
-                "run them again, pause it and set its checkpoints back (`orch checkpoints set`)"
+                f"run them again, {again}"
             )
         unique = f"fire-{to_rfc3339(self._clock.now())}-{secrets.token_hex(4)}"
         return self._commands.fire(trigger, "schedule", unique, definition.admittance, actor)

@@ -11,13 +11,16 @@ import structlog
 from orchestrator import metrics
 from orchestrator.domain.clock import Clock, to_rfc3339
 from orchestrator.domain.outcome import EXIT_LOST, LOST
+from orchestrator.domain.partial import failed_places
 from orchestrator.domain.retry import GiveUp, after_failure
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.domain.states import ENDED, AttemptState, RunState
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.services.loop import Service
 from orchestrator.store.endings import Endings, Settlement, Unsettled
+from orchestrator.store.inbox import SILENT
 from orchestrator.store.outbox import Callback
+from orchestrator.store.telling import Verdict
 from orchestrator.store.values import Attempt, Run
 
 _log = structlog.get_logger(__name__)
@@ -73,6 +76,7 @@ def decide(
 ) -> Settlement:
     """Where the run of an ended attempt goes. Pure."""
     run, attempt = unsettled.run, unsettled.attempt
+    failed: Sequence[tuple[int, int]] = ()
 
     def ends(state: RunState, reason: str, tries: int, *, released: bool = False) -> Settlement:
         return Settlement(
@@ -82,8 +86,9 @@ def decide(
             state=state,
             reason=reason,
             tries=tries,
-            room=definition.room,
+            room=definition.room_in(run.partition),
             rate=definition.policies.rate,
+            verdict=Verdict(state=state, failed=failed) if definition.queue else None,
             callbacks=_callbacks(definition, run, state, reason, now),
         )
 
@@ -91,6 +96,10 @@ def decide(
         return ends(RunState.CANCELLED, run.cancel or "", run.tries)
     tries = run.tries + (1 if attempt.counted else 0)
     if attempt.state is AttemptState.SUCCEEDED:
+        if definition.queue:
+            failed = failed_places(attempt.stdout)
+        if failed and run.data.get(SILENT):
+            return ends(RunState.DEAD, "some of its events have failed", tries)
         return ends(RunState.SUCCEEDED, "", tries)
     if run.cancel is not None:
         return ends(RunState.CANCELLED, run.cancel, tries)
@@ -120,7 +129,7 @@ def decide(
 
 
 def _skips(definition: Definition) -> bool:
-    return definition.stream and definition.policies.on_dead == "skip"
+    return definition.queue or (definition.stream and definition.policies.on_dead == "skip")
 
 
 def _lost(attempt: Attempt) -> str:

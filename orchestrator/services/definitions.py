@@ -13,6 +13,7 @@ import specs
 from orchestrator.domain.catchup import DEFAULT_CATCH_UP, CatchUp
 from orchestrator.domain.overlap import Overlap, capacity
 from orchestrator.domain.retry import RetryPolicy
+from orchestrator.store.inbox import LINE
 from orchestrator.store.intake import Admittance
 from orchestrator.store.streams import How
 from orchestrator.store.triggers import Triggers
@@ -30,6 +31,7 @@ class Definition:
     overlap: Overlap
     template: str  # hash
     stream: bool = False  # its events lie in ordered partitions of a source outside
+    queue: bool = False  # its events have no order, and are in the inbox
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -48,6 +50,15 @@ class Definition:
             parallelism=self.policies.parallelism,
             rate=self.policies.rate,
         )
+
+    def room_in(self, partition: str) -> int | None:
+        """The same of one partition: a group of a source without order has its own order."""
+        return 1 if self.queue and partition != LINE else self.room
+
+    @property
+    def outside(self) -> bool:
+        """Whether its events come from a source outside."""
+        return self.stream or self.queue
 
     @property
     def blocks(self) -> bool:
@@ -99,6 +110,8 @@ def to_body(definition: Definition) -> dict[str, Any]:
     }
     if definition.stream:
         body["stream"] = True
+    if definition.queue:
+        body["queue"] = True
     if definition.description:
         body["description"] = definition.description
     if definition.labels:
@@ -127,6 +140,7 @@ def from_body(body: Mapping[str, Any]) -> Definition:
         overlap=Overlap(body["overlap"]),
         template=body["template"],
         stream=body.get("stream", False),
+        queue=body.get("queue", False),
         description=body.get("description", ""),
         labels=body.get("labels", {}),
     )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
@@ -19,8 +19,6 @@ from connectors.streams import (
     Place,
     SourceChanged,
     SourceContext,
-    SourceRefused,
-    SourceUnavailable,
     StreamConnector,
     StreamSource,
     Want,
@@ -32,24 +30,20 @@ from orchestrator.domain.states import RunState, TriggerState
 from orchestrator.failpoints import reach
 from orchestrator.services.completer import callbacks_of
 from orchestrator.services.definitions import Definition
+from orchestrator.services.standing import EXPECTED, Standing
 from orchestrator.services.tending import Tending
-from orchestrator.store.errors import StoreError
+from orchestrator.store.inbox import Inboxes
 from orchestrator.store.leftovers import Leftovers
 from orchestrator.store.lives import Lives
-from orchestrator.store.sources import Source, Sources, SourceState, StreamPartition
+from orchestrator.store.sources import Source, Sources, StreamPartition
 from orchestrator.store.streams import StreamBatch, Streams
+from orchestrator.store.telling import Telling
 
 _log = structlog.get_logger(__name__)
 
 _DISCOVER = 10.0  # seconds between two looks for new partitions
 _COMMIT = 1.0  # seconds between two commits of `done` at the source
 _WAIT = 0.5  # seconds that a source which waits by itself may do so
-_STATES = {
-    SourceUnavailable: (SourceState.UNAVAILABLE, 0.5, 30.0),
-    SourceRefused: (SourceState.REFUSED, 5.0, 300.0),
-    SourceChanged: (SourceState.CHANGED, 15.0, 60.0),
-    StoreError: (None, 1.0, 5.0),
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +54,14 @@ class Shelf:
     streams: Streams
     lives: Lives
     leftovers: Leftovers
+    inboxes: Inboxes
+    telling: Telling
 
 
 class Reader:
     """Reads one source. One thread at a time calls `turn`; the rest may be called by any."""
+
+    reports = False
 
     def __init__(
         self,
@@ -79,6 +77,7 @@ class Reader:
         self._shelf = shelf
         self._clock = clock
         self._context = context
+        self._standing = Standing(row, shelf.sources)
         self._source: StreamSource = connector.open(definition.settings, context)
         self._tending = Tending(self._source, shelf.streams, shelf.lives, shelf.leftovers, clock)
         self._dirty = True
@@ -87,7 +86,6 @@ class Reader:
         self._commit_at = 0.0
         self._committed: dict[str, str] = {}
         self._until: dict[str, str] | None = None  # None: not looked yet
-        self._errors = 0
 
     # -- for any thread ---------------------------------------------------------------------
 
@@ -104,9 +102,10 @@ class Reader:
         """Cut short what a turn waits for."""
         self._context.stop.set()
 
-    def stir(self) -> None:
-        """Runs have changed: look at the store again."""
+    def stir(self) -> bool:
+        """Runs have changed: look at the store again, at once."""
         self._dirty = True
+        return True
 
     @property
     def lag(self) -> Mapping[str, int]:
@@ -136,43 +135,15 @@ class Reader:
         """Do what there is to do; returns after how many seconds there may be more."""
         try:
             pause = self._turn()
-        except (SourceUnavailable, SourceRefused, SourceChanged, StoreError) as error:
-            return self._failed(error)
         except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
-            _log.exception("source failed", trigger=self.row.trigger)
-            self._tell(SourceState.BROKEN, f"{type(error).__name__}: {error}")
-            return self._wait(5.0, 300.0)
-        self._errors = 0
-        self._tell(SourceState.OK)
+            if isinstance(error, EXPECTED):
+                if self._context.stop.is_set():
+                    return 0.0
+                self._discover_at = 0.0
+                self._dirty = True
+            return self._standing.failed(error)
+        self._standing.well()
         return pause
-
-    def _failed(self, error: Exception) -> float:
-        if self._context.stop.is_set():
-            return 0.0
-        kind = next(kind for kind in _STATES if isinstance(error, kind))
-        state, first, most = _STATES[kind]
-        self._discover_at = 0.0
-        self._dirty = True
-        if state is not None:
-            self._tell(state, str(error))
-        return self._wait(first, most)
-
-    def _wait(self, first: float, most: float) -> float:
-        wait = min(most, first * 2**self._errors)
-        self._errors = min(self._errors + 1, 20)
-        return wait
-
-    def _tell(self, state: SourceState, detail: str = "") -> None:
-        if (self.row.state, self.row.detail) == (state, detail):
-            return
-        try:
-            news = self._shelf.sources.tell(self.row.trigger_uid, state, detail)
-        except StoreError:
-            return  # it will be told by the next turn
-        self.row = _with_state(self.row, state, detail)
-        if news:
-            level = _log.info if state is SourceState.OK else _log.warning
-            level("source", trigger=self.row.trigger, state=state.value, detail=detail)
 
     def _turn(self) -> float:
         row, ticks = self.row, self._clock.monotonic()
@@ -341,7 +312,3 @@ class Reader:
 
 def _place(partition: StreamPartition) -> Place:
     return Place(planned=partition.planned or END, done=partition.done or END)
-
-
-def _with_state(row: Source, state: SourceState, detail: str) -> Source:
-    return replace(row, state=state, detail=detail)

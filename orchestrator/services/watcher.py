@@ -23,6 +23,7 @@ from orchestrator import metrics
 from orchestrator.domain.clock import MINUTE, SECOND, Clock
 from orchestrator.domain.limits import TokenBucket
 from orchestrator.domain.outcome import Outcome, Verdict, judge
+from orchestrator.domain.partial import BadList, failed_places
 from orchestrator.domain.polling import DurationEstimate, next_poll
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.domain.states import AttemptState
@@ -297,9 +298,18 @@ def _stopped(flight: Flight, outcome: Outcome) -> Ending:
     )
 
 
+def _succeeded(stdout: str) -> tuple[AttemptState, str]:
+    """Unless the task says that events have failed, and nobody can tell which."""
+    try:
+        failed_places(stdout)
+    except BadList as error:
+        return AttemptState.FAILED, str(error)
+    return AttemptState.SUCCEEDED, ""
+
+
 def _ending(flight: Flight, outcome: Outcome, now: int) -> Ending:
     if outcome.verdict is Verdict.SUCCEEDED:
-        state, reason = AttemptState.SUCCEEDED, ""
+        state, reason = _succeeded(outcome.stdout)
     elif outcome.verdict is Verdict.STOPPED:
         state, reason = AttemptState.FAILED, f"stopped by somebody else: {outcome.reason}"
     else:

@@ -15,6 +15,7 @@ from orchestrator.store.lines import hold, move_done, promote
 from orchestrator.store.outbox import Callback, put
 from orchestrator.store.rows import to_attempt, to_run
 from orchestrator.store.schema import attempts, runs, triggers
+from orchestrator.store.telling import Verdict, settle_events
 from orchestrator.store.values import Attempt, Run
 from orchestrator.store.writer import Tx
 
@@ -40,6 +41,7 @@ class Settlement:
     rate: float | None = None
     blocks: bool = False  # a dead run holds up those behind it
     released: bool = False  # dead, but nobody need decide: it holds nothing up
+    verdict: Verdict | None = None  # what it means for the events of a source without order
     callbacks: Sequence[Callback] = ()
 
 
@@ -80,6 +82,7 @@ class Endings:
     def _settle(self, tx: Tx, settlements: Sequence[Settlement]) -> int:
         now = self._db.clock.now()
         moved = 0
+        told = False
         touched: dict[tuple[str, str], Settlement] = {}
         ending = [s.unsettled.run for s in settlements if s.state in ENDED]
         hold(tx.conn, [(run.trigger_uid, run.partition) for run in ending])
@@ -92,6 +95,9 @@ class Endings:
             moved += 1
             if settlement.state in ENDED:
                 touched[run.trigger_uid, run.partition] = settlement
+                if settlement.verdict is not None:
+                    settle_events(tx.conn, run.id, settlement.verdict, now)
+                    told = True
                 put(tx, run.id, settlement.callbacks, now)
         for (uid, partition), settlement in touched.items():
             move_done(tx.conn, uid, partition)
@@ -106,6 +112,8 @@ class Endings:
             )
         if moved:
             tx.notify(Topic.CHANGED, Topic.READY)
+        if told:
+            tx.notify(Topic.TELL)
         return moved
 
     def _move(self, tx: Tx, settlement: Settlement, now: int) -> bool:

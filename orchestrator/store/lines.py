@@ -11,7 +11,7 @@ from orchestrator.domain.limits import Rate
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import Queue
 from orchestrator.store import schema
-from orchestrator.store.schema import partitions, runs, triggers
+from orchestrator.store.schema import partitions, runs, sources, triggers
 from orchestrator.store.writer import Tx
 
 _PROMOTE_AT_MOST = 1000  # a transaction
@@ -29,7 +29,10 @@ def hold(conn: Connection, places: Iterable[tuple[str, str]]) -> None:
     """
     for uid, name in sorted(set(places)):
         mine = (partitions.c.trigger_uid == uid) & (partitions.c.name == name)
-        conn.execute(select(partitions.c.epoch).where(mine).with_for_update())
+        found = conn.execute(select(partitions.c.epoch).where(mine).with_for_update()).first()
+        if found is None:  # of a source without order
+            source = select(sources.c.state).where(sources.c.trigger_uid == uid)
+            conn.execute(source.with_for_update())
 
 
 def reserve_rate(conn: Connection, row: dict[str, Any], rate: Rate, now: int) -> None:

@@ -117,6 +117,7 @@ sources = Table(
     Column("since", BigInteger, nullable=False),
     Column("owner", Text),  # the orchestrator that reads it
     Column("restart", Boolean, nullable=False, server_default=text("false")),  # begin anew
+    Column("cursor", Text),  # of a source without order: how far it has looked
     sqlite_with_rowid=False,
 )
 
@@ -252,6 +253,34 @@ attempts = Table(
     Index("ix_attempts_unsettled", "ended_at", **_where("ended_at IS NOT NULL AND NOT settled")),
 )
 
+# One row for each event of a source without order: the same event never makes a second run, and its
+# source is told what became of it.
+inbox = Table(
+    "inbox",
+    metadata,
+    Column("trigger_uid", Text, ForeignKey("triggers.uid"), nullable=False),
+    Column("id", Text, nullable=False),
+    Column("run_id", Text, nullable=False),
+    Column("place", Integer, nullable=False),  # in the run's batch, from 0
+    Column("state", Text, nullable=False),
+    Column("receipt", Text, nullable=False, server_default=""),  # of the latest delivery
+    Column("grp", Text, nullable=False, server_default=""),
+    Column("at", BigInteger, nullable=False),  # when it came in
+    Column("round", Integer, nullable=False, server_default="0"),  # how often it was given back
+    Column("returns", Boolean, nullable=False, server_default=text("false")),  # if its run is dead
+    Column("extend_at", BigInteger),  # when the source is asked to wait longer
+    Column("keep_us", BigInteger, nullable=False),  # how long the id is known afterwards
+    Column("expires_at", BigInteger, nullable=False),  # until then it is known in any case
+    PrimaryKeyConstraint("trigger_uid", "id"),
+    Index("ix_inbox_run", "run_id"),
+    Index("ix_inbox_tell", "trigger_uid", **_where("state IN ('acknowledge', 'give_back')")),
+    Index("ix_inbox_extend", "trigger_uid", "extend_at", **_where("extend_at IS NOT NULL")),
+    Index(
+        "ix_inbox_expires", "trigger_uid", "expires_at", **_where("state IN ('done', 'returned')")
+    ),
+    sqlite_with_rowid=False,
+)
+
 # Callbacks, written with the ending that causes them and delivered afterwards.
 outbox = Table(
     "outbox",
@@ -309,3 +338,5 @@ has_payload = runs.c.payload.is_not(None)
 is_life = runs.c.life_us.is_not(None) & runs.c.ended_at.is_(None)
 is_deleted = triggers.c.state == literal_column("'deleted'")
 is_deleting = triggers.c.state == literal_column("'deleting'")
+is_to_tell = inbox.c.state.in_([literal_column("'acknowledge'"), literal_column("'give_back'")])
+is_known = inbox.c.state.in_([literal_column("'done'"), literal_column("'returned'")])

@@ -58,7 +58,7 @@ class NewTrigger:
     job: str
     uid: str
     partitions: Sequence[NewPartition]
-    stream: bool = False  # its partitions are found later, in a source outside
+    outside: bool = False  # it has a source outside
     paused: bool = False
 
 
@@ -138,7 +138,7 @@ class Triggers:
         ]
         if places:
             conn.execute(insert(partitions), places)
-        outside = [t.uid for t in new if t.stream]
+        outside = [t.uid for t in new if t.outside]
         if outside:
             add_source(tx, outside, now)
         trail.write_many(tx, actor, "register", [(t.name, {"uid": t.uid}) for t in new], now)

@@ -164,7 +164,8 @@ def is_yaml(media: str) -> bool:
     return media in _YAML
 
 
-async def _read(request: Request, limit: int) -> bytes:
+async def read_body(request: Request, limit: int) -> bytes:
+    """The body as it came. Raises Trouble where it has more bytes than `limit`."""
     announced = request.headers.get("content-length", "")
     if announced.isdecimal() and int(announced) > limit:
         raise _too_large(limit)
@@ -179,11 +180,11 @@ async def _read(request: Request, limit: int) -> bytes:
 
 
 def _too_large(limit: int) -> Trouble:
-    mib = limit // (1024 * 1024)
+    size = f"{limit >> 20} MiB" if limit >= 1 << 20 else f"{limit:,} bytes"
     # What was not read stays in the connection: it cannot be used for another request.
     return Trouble(
         413,
-        f"the body has more than {mib} MiB: send large data by an input source, many triggers in "
+        f"the body has more than {size}: send large data by an input source, many triggers in "
         "several batches",
         headers={"Connection": "close"},
     )
@@ -192,17 +193,17 @@ def _too_large(limit: int) -> Trouble:
 async def _json_body(request: Request) -> Body:
     if is_yaml(media_type(request)):
         raise Trouble(415, "YAML is for trigger files only: send this as application/json")
-    return Body(data=await _read(request, LIMIT), yaml=False)
+    return Body(data=await read_body(request, LIMIT), yaml=False)
 
 
 async def _batch_body(request: Request) -> Body:
     if is_yaml(media_type(request)):
         raise Trouble(415, "a batch is JSON: send it as application/json")
-    return Body(data=await _read(request, BATCH_LIMIT), yaml=False)
+    return Body(data=await read_body(request, BATCH_LIMIT), yaml=False)
 
 
 async def _document_body(request: Request) -> Body:
-    return Body(data=await _read(request, LIMIT), yaml=is_yaml(media_type(request)))
+    return Body(data=await read_body(request, LIMIT), yaml=is_yaml(media_type(request)))
 
 
 JsonBody = Annotated[Body, Depends(_json_body)]

@@ -16,6 +16,7 @@ from orchestrator.web.routes import (
     checkpoints,
     dead,
     health,
+    hooks,
     logs,
     runs,
     system,
@@ -33,6 +34,7 @@ _ROUTERS = (
     backup.router,
     tokens.router,
     health.router,
+    hooks.router,
 )
 
 

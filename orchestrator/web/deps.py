@@ -14,6 +14,7 @@ from orchestrator.operations.registration import Registrar
 from orchestrator.operations.timing import Timing
 from orchestrator.services.cluster import Cluster
 from orchestrator.services.definitions import Definitions
+from orchestrator.services.hooks import Hooks
 from orchestrator.services.loop import Service
 from orchestrator.services.sources import SourceService
 from orchestrator.store.commands import Commands
@@ -53,6 +54,7 @@ class Deps:
     cluster: Cluster
     services: Sequence[Service]
     sources: SourceService
+    hooks: Hooks
     source_store: Sources
     callback_key: bytes
     hosts: frozenset[str]

@@ -47,7 +47,7 @@ class Stream:
                     job="{}",
                     uid=self.uid,
                     partitions=[],
-                    stream=True,
+                    outside=True,
                 )
             ],
             "test",

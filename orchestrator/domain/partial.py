@@ -1,0 +1,50 @@
+"""Partial failure: a task that succeeded names the events of its batch that did not.
+
+The first line of its output is a JSON object with the key ``orch.failed``: half-open ranges of
+places in the batch, ``{"orch.failed": [[0, 3], [7, 8]]}``. The node keeps the first 2,048 bytes of
+the output; a list that does not end within them is no list.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any, cast
+
+KEY = "orch.failed"
+_BEGIN = '{"orch.failed"'
+_LARGEST = 2**31
+
+
+class BadList(ValueError):
+    """The line is there, but says nothing that can be relied on; the text says why."""
+
+
+def failed_places(stdout: str) -> Sequence[tuple[int, int]]:
+    """The ranges that the first line of an output names; none if it is no such line. Raises
+    BadList."""
+    line, newline, _ = stdout.lstrip("\ufeff").partition("\n")
+    if not "".join(line.split()).startswith(_BEGIN):
+        return ()
+    if not newline and not line.rstrip().endswith("}"):
+        raise BadList("the list of failed events was cut off: print it as ranges, and first of all")
+    try:
+        found: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise BadList(f"the list of failed events is no JSON: {error}") from error
+    ranges = cast("dict[str, Any]", found)[KEY]
+    if not isinstance(ranges, list):
+        raise BadList('the list of failed events is no list: print {"orch.failed": [[0, 3]]}')
+    return [_range(item) for item in cast("list[Any]", ranges)]
+
+
+def _range(item: Any) -> tuple[int, int]:
+    pair: list[Any] = cast("list[Any]", item) if isinstance(item, list) else []
+    if len(pair) == 2 and all(type(number) is int for number in pair):
+        first, end = pair
+        if 0 <= first < end < _LARGEST:
+            return first, end
+    raise BadList(
+        f"{json.dumps(item)[:60]} among the failed events is no range: [first, end], from 0, end "
+        "exclusive"
+    )

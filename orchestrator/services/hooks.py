@@ -1,0 +1,184 @@
+"""Hooks: events that others bring are in the ledger before they get an answer."""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from connectors.abc import Connector
+from connectors.push import PushConnector, PushRefused, PushRequest, Receiver, Taken
+from connectors.streams import SourceError
+from orchestrator import metrics
+from orchestrator.domain.clock import Clock
+from orchestrator.domain.states import TriggerState
+from orchestrator.failpoints import reach
+from orchestrator.services.definitions import Definition, Definitions
+from orchestrator.services.opening import Opener
+from orchestrator.services.queues import batch_of, checked, event_of, lines_of
+from orchestrator.store.errors import Missing
+from orchestrator.store.inbox import AlreadyTaken, Inboxes, Terms
+from orchestrator.store.sources import Source, Sources
+from orchestrator.store.triggers import Triggers
+
+_log = structlog.get_logger(__name__)
+_KEEP = 256  # open receivers
+_NO_HOOK = "there is no such hook"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Answer:
+    """What the sender gets."""
+
+    status: int
+    body: Mapping[str, Any]
+
+
+class Hook:
+    """A trigger to which events are brought."""
+
+    def __init__(
+        self,
+        row: Source,
+        definition: Definition,
+        receiver: Receiver,
+        inboxes: Inboxes,
+        clock: Clock,
+    ) -> None:
+        self._row = row
+        self._definition = definition
+        self._receiver = receiver
+        self._inboxes = inboxes
+        self._clock = clock
+
+    @property
+    def max_body(self) -> int:
+        """Bytes of a request's body."""
+        return self._receiver.max_body
+
+    def receive(self, request: PushRequest) -> Answer:
+        """Check a request and let it be runs. Raises PushRefused."""
+        if self._row.trigger_state is not TriggerState.ACTIVE:
+            raise PushRefused(503, "the trigger is paused: send it again later")
+        try:
+            taken = self._receiver.receive(request)
+            runs = self._take_in(taken)
+        except PushRefused as refused:
+            _log.warning(
+                "hook refused",
+                trigger=self._row.trigger,
+                sender=request.sender,
+                status=refused.status,
+                reason=refused.reason,
+            )
+            raise
+        except SourceError as error:
+            _log.error("hook failed", trigger=self._row.trigger, error=str(error))
+            raise PushRefused(503, "this cannot be stored now: send it again later") from error
+        return Answer(status=taken.status, body={**taken.answer, "runs": runs})
+
+    def _take_in(self, taken: Taken) -> list[str]:
+        """One run for each message that is not known; returns the new ones."""
+        messages = [checked(message) for message in taken.messages]
+        if not messages:
+            return []
+        uid, how = self._row.trigger_uid, self._definition.how
+        terms = Terms(keep_us=self._receiver.remember_for)
+        for _ in range(_TRIES):
+            known = self._inboxes.received(uid, [event_of(message) for message in messages])
+            fresh = [message for message in messages if message.id not in known]
+            if not fresh:
+                return []
+            now = self._clock.now()
+            batches = [
+                batch_of(self._receiver.describe, self._receiver.payloads, [line], now)
+                for line in lines_of(fresh)
+            ]
+            reach("hook.packed")
+            try:
+                found = self._inboxes.take_in(self._row, batches, how, terms)
+            except AlreadyTaken:
+                continue  # the same request came twice at once: what the other one took is known
+            reach("hook.taken")
+            metrics.firings.inc(len(batches))
+            return list(found.run_ids)
+        raise PushRefused(503, "the same event comes again and again: send it once")
+
+
+_TRIES = 3
+
+
+class Hooks:
+    """Finds the hook of a trigger. Thread-safe."""
+
+    def __init__(
+        self,
+        triggers: Triggers,
+        definitions: Definitions,
+        sources: Sources,
+        inboxes: Inboxes,
+        connectors: Mapping[str, Connector],
+        opener: Opener,
+        clock: Clock,
+    ) -> None:
+        self._triggers = triggers
+        self._definitions = definitions
+        self._sources = sources
+        self._inboxes = inboxes
+        self._connectors = connectors
+        self._opener = opener
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._open: OrderedDict[tuple[str, str], Receiver] = OrderedDict()
+
+    def find(self, name: str) -> Hook:
+        """The hook of a trigger. Raises Missing, also for triggers that take no requests."""
+        try:
+            trigger = self._triggers.get(name)
+        except Missing as error:
+            raise Missing(_NO_HOOK) from error
+        connector = self._connectors.get(trigger.kind)
+        row = self._sources.get(trigger.uid)
+        if row is None or not isinstance(connector, PushConnector):
+            raise Missing(_NO_HOOK)
+        if row.trigger_state in (TriggerState.DELETING, TriggerState.DELETED):
+            raise Missing(_NO_HOOK)
+        definition = self._definitions.get(row.definition)
+        receiver = self._receiver(connector, row, definition)
+        if receiver is None:
+            raise Missing(_NO_HOOK)
+        return Hook(row, definition, receiver, self._inboxes, self._clock)
+
+    def _receiver(
+        self, connector: PushConnector, row: Source, definition: Definition
+    ) -> Receiver | None:
+        key = row.trigger_uid, row.definition
+        with self._lock:
+            found = self._open.get(key)
+            if found is not None:
+                self._open.move_to_end(key)
+                return found
+        context = self._opener.context(row.trigger_uid, row.trigger)
+        receiver = connector.receiver(definition.settings, context)
+        if receiver is None:
+            return None
+        with self._lock:
+            kept = self._open.setdefault(key, receiver)
+            dropped = self._open.popitem(last=False)[1] if len(self._open) > _KEEP else None
+        if kept is not receiver:
+            receiver.close()  # another request was quicker
+        if dropped is not None:
+            dropped.close()
+        return kept
+
+    def close(self) -> None:
+        """Let go of all receivers."""
+        with self._lock:
+            receivers = list(self._open.values())
+            self._open.clear()
+        for receiver in receivers:
+            receiver.close()

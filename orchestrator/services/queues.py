@@ -1,0 +1,341 @@
+"""Queues: sources without order. One part receives, the other tells the source what became of it.
+
+What is received is gathered into batches, and a batch is a run from one commit on. Only as much is
+received as can start: the rest waits at the source, which is made for waiting.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+
+import structlog
+
+from connectors.payloads import Payloads
+from connectors.queues import MAX_GROUP, MAX_ID, Delivery, Described, Message, QueueSource
+from connectors.streams import SourceContext, SourceError
+from orchestrator import metrics
+from orchestrator.domain.clock import SECOND, Clock
+from orchestrator.domain.states import TriggerState
+from orchestrator.failpoints import reach
+from orchestrator.services.definitions import Definition
+from orchestrator.services.gathering import Gatherer, Line, to_line
+from orchestrator.services.reader import Shelf
+from orchestrator.services.standing import EXPECTED, Standing
+from orchestrator.store.inbox import AlreadyTaken, Event, EventBatch, Terms, event_key
+from orchestrator.store.sources import Source
+from orchestrator.store.telling import EventState, Told
+
+_log = structlog.get_logger(__name__)
+
+_SWEEP = 30.0  # seconds between two looks for what nobody needs
+_AGAIN = 5.0  # seconds until a source is told once more of what it did not take
+_FULL = 5.0  # seconds at most without a look while no run can start
+_IDLE = 30.0
+
+
+class QueueWork:
+    """A queue that is open, and what its two parts share. `Receiving` and `Reporting` are served
+    by the source service like readers of streams."""
+
+    def __init__(
+        self,
+        row: Source,
+        definition: Definition,
+        source: QueueSource | None,
+        payloads: Payloads,
+        context: SourceContext,
+        shelf: Shelf,
+        clock: Clock,
+    ) -> None:
+        self.row = row
+        self.definition = definition
+        self.source = source
+        self.payloads = payloads
+        self.shelf = shelf
+        self.clock = clock
+        self.context = context
+        self.standing = Standing(row, shelf.sources)
+
+    def close(self) -> None:
+        """Let go of the source. A turn under way comes to its end first or fails."""
+        self.context.stop.set()
+        try:
+            if self.source is not None:
+                self.source.close()
+            self.payloads.close()
+        except Exception:  # noqa: BLE001 - a plugin's code may raise anything
+            _log.exception("source cannot be closed", trigger=self.row.trigger)
+
+
+class _Part:
+    """What both parts of a queue have in common."""
+
+    name = ""
+    reports = False
+
+    def __init__(self, work: QueueWork) -> None:
+        self.work = work
+
+    @property
+    def row(self) -> Source:
+        """The trigger's source as it is known."""
+        return self.work.row
+
+    @property
+    def lag(self) -> Mapping[str, int]:
+        """Messages that wait at the source."""
+        return {}
+
+    def fits(self, row: Source) -> bool:
+        """Whether this can go on for a trigger as it is now."""
+        known = self.work.row
+        return row.definition == known.definition and row.kind == known.kind and not row.restart
+
+    def tell(self, row: Source) -> None:
+        """The trigger was paused or resumed."""
+        self.work.row = row
+
+    def stir(self) -> bool:
+        """Runs have changed; returns whether that is a reason to look at once."""
+        return False
+
+    def stop(self) -> None:
+        """Cut short what a turn waits for."""
+        self.work.context.stop.set()
+
+    def lost(self, partition: str, start: str) -> str | None:
+        """Messages are kept with their run."""
+        return None
+
+    def close(self) -> None:
+        """Let go of the source."""
+        self.work.close()
+
+    def turn(self) -> float:
+        """Do what there is to do; returns after how many seconds there may be more."""
+        try:
+            pause = self._turn()
+        except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
+            if isinstance(error, EXPECTED) and self.work.context.stop.is_set():
+                return 0.0
+            return self.work.standing.failed(error, self.name)
+        self.work.standing.well(self.name)
+        return pause
+
+    def _turn(self) -> float:
+        raise NotImplementedError
+
+
+class Receiving(_Part):
+    """Receives, gathers, and lets batches be runs."""
+
+    name = "receiving"
+
+    def __init__(
+        self,
+        work: QueueWork,
+        source: QueueSource,
+        *,
+        max_in_flight: int,
+        patience: Callable[[], float],
+    ) -> None:
+        super().__init__(work)
+        self._source = source
+        self._gatherer = Gatherer(source.gathering, work.payloads.limit)
+        self._runs_at_most = work.definition.policies.max_in_flight or max_in_flight
+        self._patience = patience
+        self._cursor: str | None = None
+        self._full = False
+        self._terms = Terms(
+            on_intake=source.acknowledges_on_intake,
+            returns=source.returns_dead,
+            keep_us=source.remember_for,
+            extend_us=source.extend_every,
+        )
+
+    @property
+    def lag(self) -> Mapping[str, int]:
+        """Messages that wait at the source, and those that are in no run yet."""
+        waiting = self._source.lag() if self.row.trigger_state is TriggerState.ACTIVE else None
+        return {} if waiting is None else {"queue": waiting + self._gatherer.held}
+
+    def stir(self) -> bool:
+        """Runs have ended: there may be room again."""
+        return self._full
+
+    def _turn(self) -> float:
+        if self.row.trigger_state is not TriggerState.ACTIVE:
+            self._gatherer.clear()
+            return _IDLE
+        clock, size = self.work.clock, max(1, self._source.gathering.size)
+        room = self._runs_at_most - self.work.shelf.inboxes.open_runs(self.row.trigger_uid)
+        wanted = room * size - self._gatherer.held
+        self._full = wanted <= 0
+        found = 0
+        if wanted > 0:
+            polled = self._source.poll(wanted, self._wait())
+            reach("queue.polled")
+            found = len(polled.messages)
+            self._take(polled.messages)
+            self._cursor = polled.cursor if polled.cursor is not None else self._cursor
+        if room > 0:
+            self._take_in(self._gatherer.take(clock.monotonic(), room))
+        if found:
+            return 0.0
+        if wanted <= 0:
+            return _FULL  # an ended run wakes us
+        pauses = [self._source.interval, self._gatherer.due(clock.monotonic())]
+        return min((pause for pause in pauses if pause), default=0.0)
+
+    def _wait(self) -> float:
+        due = self._gatherer.due(self.work.clock.monotonic())
+        if self._source.interval:
+            return 0.0
+        return self._patience() if due is None else min(due, self._patience())
+
+    def _take(self, messages: Sequence[Message]) -> None:
+        """Keep what is new; of the others the new receipts are noted."""
+        if not messages:
+            return
+        events = [event_of(checked(message)) for message in messages]
+        known = self.work.shelf.inboxes.received(self.row.trigger_uid, events)
+        fresh = [message for message in messages if message.id not in known]
+        self._gatherer.add(fresh, self.work.clock.monotonic())
+
+    def _take_in(self, batches: Sequence[Sequence[Line]]) -> None:
+        # The cursor says that all before it is in the ledger.
+        cursor = self._cursor if self._gatherer.held == sum(map(len, batches)) else None
+        if not batches and cursor is None:
+            return
+        try:
+            now = self.work.clock.now()
+            made = [batch_of(self._source.describe, self.work.payloads, b, now) for b in batches]
+            reach("queue.packed")
+            how = self.work.definition.how
+            self.work.shelf.inboxes.take_in(self.row, made, how, self._terms, cursor)
+        except AlreadyTaken as error:
+            _log.info("batch given up", trigger=self.row.trigger, reason=str(error))
+        finally:
+            self._gatherer.taken(batches)
+        reach("queue.taken")
+        if cursor is not None:
+            self._cursor = None
+        metrics.firings.inc(len(batches))
+
+
+class Reporting(_Part):
+    """Tells the source what became of its messages, and removes what is left of them."""
+
+    name = "reporting"
+    reports = True
+
+    def __init__(self, work: QueueWork) -> None:
+        super().__init__(work)
+        self._sweep_at = 0.0
+
+    def _turn(self) -> float:
+        again = _IDLE
+        if self.work.source is not None:
+            again = min(again, self._report(self.work.source), self._extend(self.work.source))
+        ticks = self.work.clock.monotonic()
+        if ticks >= self._sweep_at:
+            self._sweep_at = ticks + _SWEEP
+            self._sweep()
+        return min(again, max(0.05, self._sweep_at - ticks))
+
+    def _report(self, source: QueueSource) -> float:
+        telling, uid = self.work.shelf.telling, self.row.trigger_uid
+        found = telling.to_tell(uid)
+        if not found:
+            return _IDLE
+        done: list[Told] = []
+        for state, say in (
+            (EventState.ACKNOWLEDGE, source.acknowledge),
+            (EventState.GIVE_BACK, source.give_back),
+        ):
+            mine = [told for told in found if told.state is state]
+            if mine:
+                reach("queue.tell.before")
+                taken = set(say([_delivery(told) for told in mine]))
+                reach("queue.tell.after")
+                done += [told for told in mine if told.id in taken]
+        telling.told(uid, done)
+        return 0.0 if len(done) == len(found) else _AGAIN
+
+    def _extend(self, source: QueueSource) -> float:
+        every = source.extend_every
+        if not every:
+            return _IDLE
+        telling, uid, clock = self.work.shelf.telling, self.row.trigger_uid, self.work.clock
+        found = telling.to_extend(uid)
+        if found:
+            given_up = source.extend([_delivery(told) for told in found])
+            telling.extended(uid, [told.id for told in found], clock.now() + every, given_up)
+            return 0.0
+        following = telling.next_extension(uid)
+        if following is None:
+            return _IDLE
+        return max(0.05, (following - clock.now()) / SECOND)
+
+    def _sweep(self) -> None:
+        shelf, row = self.work.shelf, self.row
+        while shelf.telling.forget(row.trigger_uid):
+            pass
+        deleted = row.trigger_state is TriggerState.DELETED
+        before = self.work.clock.now() - (0 if deleted else self.work.payloads.keep_for)
+        while found := shelf.leftovers.payloads(row.trigger_uid, before):
+            try:
+                for _, inputs in found:
+                    self.work.payloads.forget(inputs)
+            except SourceError as error:
+                _log.warning("objects stay for now", trigger=row.trigger, error=str(error))
+                return
+            shelf.leftovers.removed([run_id for run_id, _ in found])
+
+
+def batch_of(
+    describe: Callable[[Sequence[Message]], Described],
+    payloads: Payloads,
+    lines: Sequence[Line],
+    now: int,
+) -> EventBatch:
+    """What the run for some messages gets. Writes an object where they are large."""
+    messages = [line.message for line in lines]
+    described = describe(messages)
+    name = event_key([(message.id, 0) for message in messages])
+    inputs = payloads.pack(name, b"".join(line.text for line in lines))
+    values = {**described.values, "batch": {"count": len(messages)}}
+    if len(messages) == 1:
+        values = {"event": messages[0].body, **values}
+    return EventBatch(
+        events=[event_of(message) for message in messages],
+        group=messages[0].group,
+        values=values,
+        inputs=[*inputs, *described.inputs],
+        at=min(now if message.at is None else message.at for message in messages),
+    )
+
+
+def checked(message: Message) -> Message:
+    """The message itself. Raises ValueError for an id that cannot be one."""
+    if not 0 < len(message.id) <= MAX_ID or not message.id.isprintable():
+        shown = message.id[:60].encode("unicode_escape").decode()
+        raise ValueError(f"the connector gave a message the id {shown!r}")
+    if len(message.group) > MAX_GROUP or not message.group.isprintable():
+        shown = message.group[:60].encode("unicode_escape").decode()
+        raise ValueError(f"the connector gave a message the group {shown!r}")
+    return message
+
+
+def lines_of(messages: Collection[Message]) -> list[Line]:
+    """Messages with their lines."""
+    return [to_line(message) for message in messages]
+
+
+def event_of(message: Message) -> Event:
+    """A message as the inbox knows it."""
+    return Event(id=message.id, receipt=message.receipt, expires=message.expires or 0)
+
+
+def _delivery(told: Told) -> Delivery:
+    return Delivery(id=told.id, receipt=told.receipt, group=told.group, at=told.at)

@@ -1,0 +1,229 @@
+"""What sources without order are told of their events, and when.
+
+How a run ends moves its events in the same transaction; whoever reads the source tells it
+afterwards, and writes that down. Killed in between, the source is told once more, which changes
+nothing there.
+
+    held ─→ acknowledge ─→ done (known until it expires)
+         └→ give_back ──→ returned (the next delivery is another firing)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    bindparam,
+    case,
+    delete,
+    func,
+    literal,
+    select,
+    update,
+)
+
+from orchestrator.domain.states import RunState
+from orchestrator.store import schema
+from orchestrator.store.database import Database
+from orchestrator.store.schema import inbox
+from orchestrator.store.writer import Tx
+
+_IN_CHUNK = 500
+_AT_ONCE = 1000
+
+
+class EventState(StrEnum):
+    """What becomes of an event at its source."""
+
+    HELD = "held"  # its run has not ended
+    ACKNOWLEDGE = "acknowledge"  # the source is to forget it
+    GIVE_BACK = "give_back"  # the source is to deliver it again
+    DONE = "done"  # the source was told; one more delivery is acknowledged at once
+    RETURNED = "returned"  # the source was told; one more delivery makes another run
+
+
+@dataclass(frozen=True, kw_only=True)
+class Told:
+    """An event of which its source is to be told."""
+
+    id: str
+    receipt: str
+    group: str
+    at: int
+    state: EventState
+
+
+@dataclass(frozen=True, kw_only=True)
+class Verdict:
+    """What the end of a run means for its events; `failed` are half-open ranges of places."""
+
+    state: RunState
+    failed: Sequence[tuple[int, int]] = ()
+
+
+_UNTIL = bindparam("v_now", type_=BigInteger) + inbox.c.keep_us
+_TOLD = (
+    update(inbox)
+    .where(
+        inbox.c.trigger_uid == bindparam("b_uid"),
+        inbox.c.id == bindparam("b_id"),
+        inbox.c.receipt == bindparam("b_receipt"),
+        inbox.c.state == bindparam("b_state"),
+    )
+    .values(
+        state=bindparam("v_state"),
+        extend_at=None,
+        round=inbox.c.round + bindparam("v_rounds"),
+        expires_at=case((inbox.c.expires_at > _UNTIL, inbox.c.expires_at), else_=_UNTIL),
+    )
+)
+
+
+class Telling:
+    """The store's side of telling sources."""
+
+    def __init__(self, database: Database) -> None:
+        self._db = database
+
+    def waiting(self) -> set[str]:
+        """The triggers whose sources are to be told something."""
+        with self._db.read() as conn:
+            statement = select(inbox.c.trigger_uid).where(schema.is_to_tell).distinct()
+            return set(conn.scalars(statement))
+
+    def to_tell(self, trigger_uid: str) -> list[Told]:
+        """Events of which the source is to be told, some at a time."""
+        statement = (
+            select(inbox.c.id, inbox.c.receipt, inbox.c.grp, inbox.c.at, inbox.c.state)
+            .where(inbox.c.trigger_uid == trigger_uid, schema.is_to_tell)
+            .limit(_AT_ONCE)
+        )
+        return self._told(statement)
+
+    def to_extend(self, trigger_uid: str) -> list[Told]:
+        """Events for which the source is to wait longer, some at a time."""
+        statement = (
+            select(inbox.c.id, inbox.c.receipt, inbox.c.grp, inbox.c.at, inbox.c.state)
+            .where(
+                inbox.c.trigger_uid == trigger_uid,
+                inbox.c.extend_at <= self._db.clock.now(),
+                inbox.c.state == EventState.HELD,
+            )
+            .order_by(inbox.c.extend_at)
+            .limit(_AT_ONCE)
+        )
+        return self._told(statement)
+
+    def _told(self, statement: Any) -> list[Told]:
+        with self._db.read() as conn:
+            return [
+                Told(
+                    id=row.id,
+                    receipt=row.receipt,
+                    group=row.grp,
+                    at=row.at,
+                    state=EventState(row.state),
+                )
+                for row in conn.execute(statement)
+            ]
+
+    def next_extension(self, trigger_uid: str) -> int | None:
+        """When the source is to be asked to wait longer for the first of all."""
+        with self._db.read() as conn:
+            return conn.scalar(
+                select(func.min(inbox.c.extend_at)).where(
+                    inbox.c.trigger_uid == trigger_uid, inbox.c.extend_at.is_not(None)
+                )
+            )
+
+    def told(self, trigger_uid: str, events: Sequence[Told]) -> None:
+        """The source was told of these. One that was delivered once more meanwhile has another
+        receipt, and is told of again."""
+        after = {
+            EventState.ACKNOWLEDGE: (EventState.DONE.value, 0),
+            EventState.GIVE_BACK: (EventState.RETURNED.value, 1),
+        }
+        now = self._db.clock.now()
+        rows = [
+            {
+                "b_uid": trigger_uid,
+                "b_id": event.id,
+                "b_receipt": event.receipt,
+                "b_state": event.state.value,
+                "v_state": after[event.state][0],
+                "v_rounds": after[event.state][1],
+                "v_now": now,
+            }
+            for event in events
+        ]
+        if rows:
+            self._db.write(lambda tx: self._db.dialect.execute_many(tx.conn, _TOLD, rows), "told")
+
+    def extended(
+        self, trigger_uid: str, ids: Sequence[str], next_at: int, given_up: Collection[str]
+    ) -> None:
+        """The source waits longer; for those `given_up` it will not, and they are acknowledged."""
+
+        def operation(tx: Tx) -> None:
+            mine = (inbox.c.trigger_uid == trigger_uid) & (inbox.c.state == EventState.HELD)
+            for chunk in chunks(ids):
+                tx.conn.execute(
+                    update(inbox).where(mine, inbox.c.id.in_(chunk)).values(extend_at=next_at)
+                )
+            for chunk in chunks(list(given_up)):
+                tx.conn.execute(
+                    update(inbox)
+                    .where(mine, inbox.c.id.in_(chunk))
+                    .values(state=EventState.ACKNOWLEDGE, extend_at=None)
+                )
+
+        self._db.write(operation, "extend")
+
+    def forget(self, trigger_uid: str) -> int:
+        """Forget ids that are known no longer, some at a time; returns how many."""
+
+        def operation(tx: Tx) -> int:
+            old = (
+                select(inbox.c.id)
+                .where(
+                    inbox.c.trigger_uid == trigger_uid,
+                    schema.is_known,
+                    inbox.c.expires_at < self._db.clock.now(),
+                )
+                .limit(_AT_ONCE)
+            )
+            return tx.conn.execute(
+                delete(inbox).where(inbox.c.trigger_uid == trigger_uid, inbox.c.id.in_(old))
+            ).rowcount
+
+        return self._db.write(operation, "sweep")
+
+
+def settle_events(conn: Connection, run_id: str, verdict: Verdict, now: int) -> None:
+    """Move the events of a run that has ended, in the transaction that ends it."""
+    mine = (inbox.c.run_id == run_id) & (inbox.c.state == EventState.HELD)
+    silent = inbox.c.receipt == ""
+    good = case((silent, EventState.DONE), else_=EventState.ACKNOWLEDGE)
+    back = case((silent, EventState.DONE), else_=EventState.GIVE_BACK)
+    state: Any = good
+    if verdict.state is RunState.DEAD:
+        state = case((inbox.c.returns, back), else_=good)
+    elif verdict.failed:
+        within = [inbox.c.place.between(first, end - 1) for first, end in verdict.failed]
+        state = case(*[(condition, back) for condition in within], else_=good)
+    until = case(
+        (inbox.c.expires_at > inbox.c.keep_us + now, inbox.c.expires_at),
+        else_=inbox.c.keep_us + literal(now),
+    )
+    conn.execute(update(inbox).where(mine).values(state=state, extend_at=None, expires_at=until))
+
+
+def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Values in pieces that fit into one IN list."""
+    for start in range(0, len(values), _IN_CHUNK):
+        yield values[start : start + _IN_CHUNK]
