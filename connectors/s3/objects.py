@@ -47,8 +47,13 @@ class Found:
         text = f"{self.etag} {self.key}"
         if _ETAG.fullmatch(self.etag) and len(text) <= MAX_ID and text.isprintable():
             return text
-        exact = f"{len(self.etag)} {text}".encode(errors="surrogatepass")
-        return f"sha256:{hashlib.sha256(exact).hexdigest()}"
+        return f"sha256:{self.digest}"
+
+    @property
+    def digest(self) -> str:
+        """The same, always short."""
+        exact = f"{len(self.etag)} {self.etag} {self.key}".encode(errors="surrogatepass")
+        return hashlib.sha256(exact).hexdigest()
 
     @property
     def is_folder(self) -> bool:
@@ -72,7 +77,7 @@ def message(found: Found, settings: S3Settings, now: int, receipt: str = "") -> 
         },
         receipt=receipt,
         # One that no node can fetch would keep the others of its run from running.
-        group=found.id if settings.input == "source" and not fetchable(found.key) else "",
+        group=found.digest if settings.input == "source" and not fetchable(found.key) else "",
         at=modified,
         expires=max(seen_until, now) + _REMEMBER,
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from threading import Event
 
 from connectors.aws.queue import Queue
@@ -112,7 +112,7 @@ class S3Source(QueueSource):
     def _handed_over(self, room: int) -> Polled:
         """As much as there is room for. What was looked at counts when nothing of it is left."""
         count = min(len(self._waiting), room)
-        messages = [self._waiting.popleft() for _ in range(count)]
+        messages = _once(self._waiting.popleft() for _ in range(count))
         if self._waiting:
             return Polled(messages=messages)
         cursor, self._cursor = self._cursor, None
@@ -152,6 +152,15 @@ class S3Source(QueueSource):
 
     def _ends(self) -> bool:
         return self._closed.is_set() or self._context.stop.is_set()
+
+
+def _once(messages: Iterable[Message]) -> Sequence[Message]:
+    """Of each event one: that which there is something to acknowledge for."""
+    found: dict[str, Message] = {}
+    for one in messages:
+        if one.receipt or one.id not in found:
+            found[one.id] = one
+    return list(found.values())
 
 
 def _notices(settings: S3Settings) -> Notices | None:

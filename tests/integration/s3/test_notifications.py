@@ -128,14 +128,11 @@ def test_two_messages_that_tell_of_one_object(sqs: Any, bucket: str, queue: str,
         sqs.send_message(QueueUrl=queue, MessageBody=json.dumps({"Records": [record]}))
     box = opened(notifications={"queue": queue}, reconcile=0)
     found: list[Any] = []
-    until(
-        lambda: bool(found.extend(box.source.poll(5, 0.5).messages) or len(found) == 2),
-        "both",
-        within=30,
-    )
-    assert found[0].id == found[1].id
-    delivery = Delivery(id=found[1].id, receipt=found[1].receipt)
-    assert set(box.source.acknowledge([delivery])) == {found[1].id}
+    until(lambda: bool(found.extend(box.source.poll(5, 0.5).messages) or found), "it", within=30)
+    found += box.source.poll(5, 0.5).messages
+    assert {one.id for one in found} == {found[0].id}
+    delivery = Delivery(id=found[0].id, receipt=found[0].receipt)
+    assert set(box.source.acknowledge([delivery])) == {found[0].id}
     assert left(sqs, queue) == 0
 
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import specs
-from connectors.queues import MAX_ID, Inbox
+from connectors.queues import MAX_GROUP, MAX_ID, Inbox
 from connectors.s3 import S3Connector
 from connectors.s3.objects import Found, fetchable, message
 from connectors.s3.settings import parse_settings
@@ -114,6 +114,7 @@ def test_keys_that_a_node_cannot_fetch(source_context: SourceContext, key: str, 
     opened = source(source_context, input="source", batch_size=10)
     event = message(found(key), parse_settings({"bucket": "logs", "input": "source"}), NOW)
     assert (event.group == "") == good
+    assert len(event.group) <= MAX_GROUP
     inputs = opened.describe([event]).inputs
     opened.close()
     if good:
