@@ -137,8 +137,9 @@ class Lives:
         life.known = True
         return life
 
-    def look(self) -> Look:
-        """Find where everything is now, and what is new."""
+    def look(self, since: int | None = None) -> Look:
+        """Find where everything is now, and what is new; `since` is when somebody looked last,
+        nanoseconds since the epoch, where that was somebody else."""
         walk = self._pattern.walk(symlinks=self._symlinks)
         look = Look(walk=walk)
         by_id = {file.id: file for file in walk.files.values()}
@@ -156,7 +157,7 @@ class Lives:
             except OSError as error:
                 if error.errno not in (errno.ENOENT, errno.ESTALE):
                     look.denied[file.path] = fault(file.path, error)
-        self._missed(walk, owned)
+        self._missed(walk, owned, since)
         return look
 
     def successor(self, life: Life) -> bool:
@@ -364,26 +365,33 @@ class Lives:
                 copy.close()
         return False
 
-    def _missed(self, walk: Walk, owned: set[tuple[int, int]]) -> None:
+    def _missed(self, walk: Walk, owned: set[tuple[int, int]], since: int | None) -> None:
         """Files that came up and were rotated away before anybody looked: whatever rotating has
-        made of a name later than of the newest life that is known to have had it."""
-        newest: dict[str, Life] = {}
+        made of a name later than of the newest life that is known to have had it, or, where there
+        is none, since somebody looked last."""
+        newest: dict[tuple[str, ...], int] = {}
+        settled: set[str] = set()
         for life in self._attached():
-            at = life.file
-            if life.at_birthplace or at is None or life.matched:
+            at, born = life.file, life.identity.born
+            if at is None or born is None:
                 continue
-            before = newest.get(life.identity.label)
-            if before is None or before.file is None or before.file.mtime < at.mtime:
-                newest[life.identity.label] = life
-        for life in newest.values():
-            born, at = life.identity.born, life.file
-            if born is None or at is None:
-                continue
+            if not life.at_birthplace and not life.matched:
+                newest[born] = max(newest.get(born, 0), at.mtime)
+            elif life.known:
+                settled.add(life.identity.label)
+        if since is not None:
+            names = {file.parts for file in walk.files.values()}
+            if self._pattern.literal:
+                names.add(self._pattern.parts)
+            for born in names:
+                if label(born) not in settled:
+                    newest.setdefault(born, since)
+        for born, after in newest.items():
             later = [
                 file
                 for file in beside(self._pattern, born)
                 if rotated(file.parts, born)
-                and file.mtime >= at.mtime
+                and file.mtime >= after
                 and file.size
                 and file.id not in owned
                 and file.path not in walk.files
@@ -393,7 +401,7 @@ class Lives:
                 if version in self._judged:
                     continue
                 with suppress(OSError, Damaged):
-                    seen = self._seen_before(file, life.identity.label)
+                    seen = self._seen_before(file, label(born))
                     if seen:
                         self._judged.add(version)
                     elif seen is False:

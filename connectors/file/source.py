@@ -8,16 +8,15 @@ changes on a remote file system.
 from __future__ import annotations
 
 import json
-import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 
 from connectors.abc import JSON
 from connectors.file.content import Damaged
 from connectors.file.inotify import ATTRIB, CLOSE_WRITE, IS_DIR, MODIFY, OVERFLOW, Watcher
 from connectors.file.lines import Form, Lane, Piece, first_line
 from connectors.file.lives import Life, Lives, Look
+from connectors.file.memory import Memory
 from connectors.file.paths import Pattern, fault, printable
 from connectors.file.places import START, TAIL, Position, parse, position
 from connectors.file.settings import FileSettings
@@ -36,8 +35,6 @@ from connectors.streams import (
 )
 from connectors.times import SECOND
 
-_log = logging.getLogger(__name__)
-
 CHUNK = 1 << 20
 """Bytes that are read of a file before another one has its turn."""
 MEMORY = 256 * 2**20
@@ -46,9 +43,11 @@ LOOK = 10.0
 """Seconds between two looks at everything, where changes are told."""
 LOOK_BLIND = 0.5
 """The same, where they are not."""
-_NOTHING_YET = "nothing-yet"  # a file: the trigger has begun, and there was no file with a line
 _DATA = MODIFY | CLOSE_WRITE | ATTRIB
 _SEARCH = 0.2  # seconds between two looks for a content that was in its file a moment ago
+_GONE = (
+    30.0  # seconds after which a content that nobody finds is given up, where it has a successor
+)
 _REASONS = {
     "gone": "closed: its file is there no more; what was in it behind this is not known",
     "truncated": "closed: the file was truncated, all of it had been read",
@@ -68,6 +67,8 @@ class FileSource(StreamSource):
         self._lives = Lives(self._pattern, symlinks=settings.symlinks)
         self._watcher: Watcher | None = None
         self._payloads = Payloads(context.trigger_uid, settings.storage, keep_for=settings.keep)
+        self._memory = Memory(context.data_dir / "looked")
+        self._since = self._memory.at
         self._look_at = 0.0
         self._told: set[str] = set()
         self._failure: SourceError | None = None
@@ -87,21 +88,24 @@ class FileSource(StreamSource):
         return any(not life.known for life in self._lives.by_name.values())
 
     def discover(self, known: Mapping[str, Place]) -> Discovery:
-        fresh = not known and not self._began()
+        nothing_yet = self._memory.nothing_yet
+        fresh = not known and not nothing_yet
         if not known:
             # Also asked to begin anew: then what was found earlier is read as it is now.
             self._lives.close()
         for partition, place in known.items():
             planned = None if place.planned == END else parse(place.planned)
             self._lives.tell(partition, planned)
-        self._look()
+        began = time.time_ns()
+        since, self._since = self._since, None
+        self._look(since if known or nothing_yet else None)
         new: dict[str, str] = {}
         for life in self._lives.by_name.values():
             if not life.known:
                 if fresh and self._settings.start == "end":
                     life.position = self._end(life)
                 new[life.partition] = str(life.position)
-        self._note(nothing_yet=not known and not new, over=bool(known))
+        self._memory.looked(began, nothing_yet=not known and (nothing_yet or not new))
         return Discovery(identity=f"files {self._settings.path}", partitions=new)
 
     def poll(self, wants: Sequence[Want], wait: float) -> Sequence[Batch]:
@@ -187,14 +191,14 @@ class FileSource(StreamSource):
 
     # -- looking ----------------------------------------------------------------------------
 
-    def _look(self) -> None:
+    def _look(self, since: int | None = None) -> None:
         watcher = self._watcher
         if watcher is None:
             watcher = self._watcher = Watcher()
         for _ in watcher.changes():
             pass  # what follows sees all of it
         self._look_at = 0.0
-        look = self._lives.look()
+        look = self._lives.look(since)
         # A directory that came up a moment ago may have been filled before it was watched.
         complete = watcher.watch(look.walk.directories) and watcher.active
         self._look_at = time.monotonic() + (LOOK if complete else LOOK_BLIND)
@@ -259,20 +263,6 @@ class FileSource(StreamSource):
     @property
     def _flush_after(self) -> float:
         return self._settings.flush_after / SECOND
-
-    def _began(self) -> bool:
-        return (self._context.data_dir / _NOTHING_YET).exists()
-
-    def _note(self, *, nothing_yet: bool, over: bool) -> None:
-        """Remember that the trigger has begun while there was nothing: what comes up later, also
-        while nobody runs this, is new."""
-        marker = self._context.data_dir / _NOTHING_YET
-        if nothing_yet and not marker.exists():
-            marker.parent.mkdir(parents=True, exist_ok=True)
-            marker.touch()
-        elif over:
-            with suppress(FileNotFoundError):
-                marker.unlink()
 
     def _end(self, life: Life) -> Position:
         """Behind the last whole line."""
@@ -418,7 +408,8 @@ class FileSource(StreamSource):
                 return None
             if life.truncated:
                 return "truncated"
-            return "gone" if self._lives.successor(life) else None
+            long = now - since >= max(_GONE, self._flush_after)
+            return "gone" if long and self._lives.successor(life) else None
         if life.changed or not self._rotated(life) or now - life.quiet_since < self._flush_after:
             return None
         if life.removed:

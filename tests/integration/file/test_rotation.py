@@ -83,4 +83,5 @@ def _missing(follower: Follower) -> object:
     missing = sorted(set(range(_LINES)) - found)
     ends = [run.batch for run in follower.runs if run.batch.outcome != "run"]
     told = [(batch.partition, batch.start, batch.reason) for batch in ends]
+    told = [one for one in told if "rotated away" not in one[2]]
     return len(missing), missing[:3], missing[-3:], follower.positions, told
