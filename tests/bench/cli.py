@@ -20,6 +20,7 @@ BENCHMARKS = {
     "submission": "jobs submitted per second against a plain loop",
     "idle": "from the due time to the accepted job, nothing else to do",
     "inflight": "from the process's start to a new submission, 10,000 runs in flight",
+    "files": "a file that is followed, against tail -F | wc -l",
     "streams": "from a Kafka broker into files, against loops that only read",
     "queues": "messages of SQS received and deleted, against plain loops; many quiet queues",
 }
