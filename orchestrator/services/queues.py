@@ -54,7 +54,8 @@ class QueueWork:
         self.shelf = shelf
         self.clock = clock
         self.context = context
-        self.standing = Standing(row, shelf.sources)
+        parts = [Reporting.name] if source is None else [Receiving.name, Reporting.name]
+        self.standing = Standing(row, shelf.sources, parts)
 
     def close(self) -> None:
         """Let go of the source. A turn under way comes to its end first or fails."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 
 import structlog
 
@@ -27,15 +28,16 @@ _OK = (SourceState.OK, "")
 
 
 class Standing:
-    """One source's. Several parts that use it may each be well or not. Thread-safe."""
+    """One source's. Several parts that use it may each be well or not: the source is well once
+    all of them are. Thread-safe."""
 
-    def __init__(self, row: Source, sources: Sources) -> None:
+    def __init__(self, row: Source, sources: Sources, parts: Sequence[str] = ("",)) -> None:
         self._uid = row.trigger_uid
         self._trigger = row.trigger
         self._sources = sources
         self._lock = threading.Lock()
         self._shown = row.state, row.detail
-        self._parts: dict[str, tuple[SourceState, str]] = {}
+        self._parts: dict[str, tuple[SourceState, str] | None] = dict.fromkeys(parts)
         self._errors: dict[str, int] = {}
 
     def well(self, part: str = "") -> None:
@@ -59,9 +61,10 @@ class Standing:
     def _note(self, part: str, news: tuple[SourceState, str]) -> None:
         with self._lock:
             self._parts[part] = news
-            worse = [shown for shown in self._parts.values() if shown != _OK]
+            known = [shown for shown in self._parts.values() if shown is not None]
+            worse = [shown for shown in known if shown != _OK]
             shown = worse[0] if worse else _OK
-            if shown == self._shown:
+            if shown == self._shown or (not worse and len(known) < len(self._parts)):
                 return
             try:
                 told = self._sources.tell(self._uid, *shown)
