@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import queue
+import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -16,12 +18,14 @@ from connectors.queues import Delivery, Gathering, Inbox, Message, Polled, Queue
 from connectors.sns import envelopes, events, topics
 from connectors.sns.settings import SnsSettings
 from connectors.sns.subscription import subscribe
+from connectors.sns.topics import Topic
 from connectors.streams import SourceChanged, SourceContext
 from connectors.times import MINUTE, SECOND
 
 _log = logging.getLogger(__name__)
 _LONGEST = 11 * 60 * MINUTE
 """How long a message is kept from others. SQS ends it an hour later, wherever its run is then."""
+_SLICE = 0.1  # seconds between two looks at the stop signal
 _SQS_ENDS = _LONGEST + 59 * MINUTE
 
 
@@ -36,11 +40,13 @@ class SnsSource(QueueSource):
         self._topics = {topic.arn: topic for topic in parsed if topic is not None}
         self._known = inbox.cursor
         self._subscribed = not settings.subscribe
+        self._answer: queue.SimpleQueue[Exception | None] | None = None
+        self._closed = False
         self._payloads = Payloads(context.trigger_uid, settings.storage, keep_for=settings.keep)
-        queue = Queue(settings.address, region=settings.region, endpoint=settings.endpoint)
-        self._receipts = Receipts(queue)
+        read = Queue(settings.address, region=settings.region, endpoint=settings.endpoint)
+        self._receipts = Receipts(read)
         self._pollers: Pollers[Message] = Pollers(
-            queue,
+            read,
             context.stop,
             most=settings.max_pollers,
             wait=MAX_WAIT,
@@ -73,9 +79,8 @@ class SnsSource(QueueSource):
         return min(self._pollers.visibility * SECOND // 3, 30 * MINUTE)
 
     def poll(self, room: int, wait: float) -> Polled:
-        if not self._subscribed:
-            subscribe(self._settings, list(self._topics.values()))
-            self._subscribed = True
+        if not self._is_subscribed(wait):
+            return Polled()
         messages = self._pollers.poll(room, wait)
         state = self._pollers.state
         if state is None or state.identity == self._known:
@@ -104,9 +109,39 @@ class SnsSource(QueueSource):
         return None if state is None else state.waiting
 
     def close(self) -> None:
+        self._closed = True
         self._pollers.close()
         self._receipts.close()
         self._payloads.close()
+
+    def _is_subscribed(self, wait: float) -> bool:
+        """Subscribes where that is asked for, once. Nobody who is to stop waits for AWS: the
+        thread that asks is left alone with its answer."""
+        if self._subscribed:
+            return True
+        if self._answer is None:
+            self._answer = queue.SimpleQueue()
+            asking = threading.Thread(
+                target=_subscribe,
+                args=(self._settings, list(self._topics.values()), self._answer),
+                name=self._name,
+                daemon=True,
+            )
+            asking.start()
+        deadline = time.monotonic() + wait
+        while not (self._closed or self._stop.is_set()):
+            try:
+                trouble = self._answer.get(timeout=_SLICE)
+            except queue.Empty:
+                if time.monotonic() >= deadline:
+                    return False
+                continue
+            self._answer = None
+            if trouble is not None:
+                raise trouble
+            self._subscribed = True
+            return True
+        return False
 
     def _check(self, state: QueueState) -> None:
         if self._known is not None and state.identity != self._known:
@@ -136,3 +171,14 @@ class SnsSource(QueueSource):
         if envelope.kind != "Notification" or envelope.topic not in self._topics:
             raise PushRefused(403, "it is no notification of a topic on the list")
         return events.of_envelope(envelope, self._settings)
+
+
+def _subscribe(
+    settings: SnsSettings, wanted: Sequence[Topic], answer: queue.SimpleQueue[Exception | None]
+) -> None:
+    try:
+        subscribe(settings, wanted)
+    except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
+        answer.put(error)
+    else:
+        answer.put(None)

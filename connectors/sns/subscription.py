@@ -28,8 +28,8 @@ _NO_TOPIC = {"NotFound", "NotFoundException"}
 _MAX_POLICY = 20  # statements; SQS takes no more
 
 
-def subscribe(settings: SnsSettings, wanted: Sequence[Topic]) -> str:
-    """Subscribe the queue of the settings to the topics. Returns its URL.
+def subscribe(settings: SnsSettings, wanted: Sequence[Topic]) -> None:
+    """Subscribe the queue of the settings to the topics.
 
     Raises the errors of :mod:`connectors.streams`.
     """
@@ -50,7 +50,6 @@ def subscribe(settings: SnsSettings, wanted: Sequence[Topic]) -> str:
         if found is None:
             raise
         raise found from error
-    return url
 
 
 def _client(service: str, region: str | None, settings: SnsSettings) -> Any:

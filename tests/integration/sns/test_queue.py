@@ -15,6 +15,7 @@ import pytest
 from connectors.abc import JSON
 from connectors.queues import Delivery, Inbox, Message, QueueSource
 from connectors.sns import SnsConnector
+from connectors.sns import source as source_module
 from connectors.streams import SourceChanged, SourceContext, SourceRefused
 
 REGION = "eu-central-1"
@@ -47,6 +48,7 @@ class Aws:
         self.sqs: Any = session.client("sqs", endpoint_url=endpoint)
         self.name = f"orders-{next(_numbers)}"
         self.topic = self.new_topic(self.name)
+        self.stop = threading.Event()
         self.opened: list[QueueSource] = []
 
     def new_topic(self, name: str, **attributes: str) -> str:
@@ -60,7 +62,7 @@ class Aws:
             trigger_uid="u1",
             secrets={},
             data_dir=self.tmp_path,
-            stop=threading.Event(),
+            stop=self.stop,
         )
         given: dict[str, JSON] = {
             "topics": [self.topic],
@@ -115,6 +117,14 @@ def aws(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Itera
     made.sqs.close()
 
 
+def subscribed(source: QueueSource) -> QueueSource:
+    """A source that is, after its first polls."""
+    deadline = time.monotonic() + 30
+    while source.poll(10, 0.1).cursor is None:
+        assert time.monotonic() < deadline
+    return source
+
+
 def polled(source: QueueSource, count: int) -> Sequence[Message]:
     """So many messages."""
     found: list[Message] = []
@@ -132,8 +142,7 @@ def deliveries(messages: Sequence[Message]) -> list[Delivery]:
 
 def test_a_queue_is_made_subscribed_and_read(aws: Aws):
     """Nothing has to be there but the topic; what succeeded is deleted."""
-    source = aws.open(body="json", attributes=True)
-    assert not source.poll(10, 0.1).messages
+    source = subscribed(aws.open(body="json", attributes=True))
     attributes = {"kind": {"DataType": "String", "StringValue": "new"}}
     published = aws.publish('{"order": 7}', Subject="An order", MessageAttributes=attributes)
     (message,) = polled(source, 1)
@@ -162,7 +171,7 @@ def test_doing_it_again_changes_nothing(aws: Aws):
     policy = json.dumps({"Version": "2012-10-17", "Statement": own})
     aws.sqs.set_queue_attributes(QueueUrl=arn, Attributes={"Policy": policy})
     for _ in range(3):
-        aws.open().poll(10, 0.1)
+        subscribed(aws.open())
     statements = json.loads(aws.attributes()["Policy"])["Statement"]
     assert [statement["Sid"] == "own" for statement in statements] == [True, False]
     assert statements[1]["Condition"] == {"ArnEquals": {"aws:SourceArn": aws.topic}}
@@ -170,13 +179,32 @@ def test_doing_it_again_changes_nothing(aws: Aws):
     assert subscription["Endpoint"] == aws.attributes()["QueueArn"]
 
 
+def test_stopping_does_not_wait_for_aws(aws: Aws, monkeypatch: pytest.MonkeyPatch):
+    """A call that hangs is left alone; the next poll finds its answer."""
+    go = threading.Event()
+    real = source_module.subscribe
+
+    def slow(*args: Any) -> None:
+        assert go.wait(30)
+        real(*args)
+
+    monkeypatch.setattr(source_module, "subscribe", slow)
+    source = aws.open()
+    assert not source.poll(10, 0.2).messages
+    go.set()
+    while not aws.subscriptions():
+        source.poll(10, 0.1)
+    hanging = aws.open()
+    go.clear()
+    aws.stop.set()
+    assert not hanging.poll(10, 60).messages
+    go.set()
+
+
 def test_raw_messages(aws: Aws):
     """Without an envelope; one that was subscribed otherwise is changed."""
-    before = aws.open()
-    before.poll(10, 0.1)
-    before.close()
-    source = aws.open(raw=True, attributes=True)
-    source.poll(10, 0.1)
+    subscribed(aws.open()).close()
+    source = subscribed(aws.open(raw=True, attributes=True))
     assert aws.subscriptions()[0]["RawMessageDelivery"] == "true"
     attributes = {"kind": {"DataType": "String", "StringValue": "new"}}
     # It looks like an envelope, and is nothing but what somebody published.
@@ -191,8 +219,7 @@ def test_raw_messages(aws: Aws):
 
 def test_a_notification_that_was_sent_twice_is_one_event(aws: Aws):
     """SNS's id is the same, the receipts are not."""
-    source = aws.open()
-    source.poll(10, 0.1)
+    source = subscribed(aws.open())
     envelope = {
         "Type": "Notification",
         "MessageId": "m-1",
@@ -209,8 +236,7 @@ def test_a_notification_that_was_sent_twice_is_one_event(aws: Aws):
 
 def test_what_sns_has_not_sent_stays_in_the_queue(aws: Aws, caplog: pytest.LogCaptureFixture):
     """No event comes of it, and it is not deleted: the queue's redrive policy is for that."""
-    source = aws.open()
-    source.poll(10, 0.1)
+    source = subscribed(aws.open())
     other = {
         "Type": "Notification",
         "MessageId": "m-1",
@@ -234,9 +260,7 @@ def test_groups_of_a_fifo_topic_keep_their_order(aws: Aws):
     """From topic through queue to the events."""
     aws.topic = aws.new_topic(f"{aws.name}.fifo", FifoTopic="true")
     aws.name += ".fifo"
-    before = aws.open()
-    before.poll(10, 0.1)
-    before.close()
+    subscribed(aws.open()).close()
     for number in range(3):
         options = {"MessageGroupId": "g", "MessageDeduplicationId": str(number)}
         aws.publish(str(number), **options)
@@ -248,8 +272,7 @@ def test_groups_of_a_fifo_topic_keep_their_order(aws: Aws):
 def test_several_topics_share_a_queue(aws: Aws):
     """Each event says which one it is of."""
     second = aws.new_topic(f"{aws.name}-b")
-    source = aws.open(topics=[aws.topic, second])
-    source.poll(10, 0.1)
+    source = subscribed(aws.open(topics=[aws.topic, second]))
     aws.publish("a")
     aws.sns.publish(TopicArn=second, Message="b")
     topics = {str(m.body["body"]): m.body["topic"] for m in polled(source, 2)}
