@@ -25,16 +25,17 @@ class Reading:
 
     def message(self, received: Received) -> Message | None:
         """The message; None for one that the filter does not want."""
-        attributes = {name: _text(value) for name, value in received.attributes.items()}
-        document = _document(received.body) if self._parses else received.body
+        attributes = {_plain(name): _text(value) for name, value in received.attributes.items()}
+        text = _plain(received.body)
+        document = _document(text) if self._parses else text
         if self._wanted is not None and not self._wanted.matches(attributes, document):
             return None
-        at = received.sent * 1000
+        at = received.sent * 1000 or None
         body: dict[str, JSON] = {
             "id": received.id,
-            "body": document if self._parsed else received.body,
+            "body": document if self._parsed else text,
             "attributes": attributes,
-            "sent_at": key(at),
+            "sent_at": None if at is None else key(at),
             "received": received.deliveries,
         }
         if received.group:
@@ -54,7 +55,14 @@ def _text(value: Mapping[str, Any]) -> str:
     raw = value.get("BinaryValue")
     if isinstance(raw, bytes):
         return base64.b64encode(raw).decode()
-    return str(value.get("StringValue", ""))
+    return _plain(str(value.get("StringValue", "")))
+
+
+def _plain(text: str) -> str:
+    """What can be written anywhere: SQS lets no other text in, but what speaks like it may."""
+    if jsontext.text_fault(text) is None:
+        return text
+    return text.encode("utf-8", "replace").decode().replace("\0", "\ufffd")
 
 
 def _document(body: str) -> JSON:

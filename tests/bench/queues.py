@@ -91,6 +91,7 @@ def consumed(url: str, count: int) -> dict[str, Any]:
         done.set()
 
     teller = threading.Thread(target=acknowledge, daemon=True)
+    until(lambda: source.poll(0, 0.05).cursor, "it is connected, as a bare loop is", within=60)
     began = time.monotonic()
     teller.start()
     while len(seen) < count:

@@ -109,6 +109,18 @@ def test_a_body_that_is_no_json_matches_no_field():
     assert _reading(wanted={"json": {"a": "b"}}).message(received('{"a": "b"')) is None
 
 
+def test_what_nobody_could_write_is_replaced():
+    """NUL and half a surrogate pair, from a server that lets them in; and a time that is missing."""
+    odd = {"DataType": "String", "StringValue": "c\0"}
+    got = received("a\0b\ud800", type=odd)._replace(sent=0)
+    message = _reading().message(got)
+    assert message is not None
+    assert message.body["body"] == "a\ufffdb?"
+    assert message.body["attributes"] == {"type": "c\ufffd"}
+    assert message.body["sent_at"] is None
+    assert message.at is None
+
+
 @given(st.text(), st.dictionaries(st.text(), st.text()), st.booleans())
 def test_any_message_can_be_handed_over(body: str, attributes: dict[str, str], parsed: bool):
     """Reading it never fails, and what comes out is JSON."""
@@ -116,5 +128,5 @@ def test_any_message_can_be_handed_over(body: str, attributes: dict[str, str], p
     got = received(body)._replace(attributes=values)
     message = _reading(parsed=parsed, wanted=None).message(got)
     assert message is not None
-    assert json.loads(json.dumps(message.body)) == message.body
+    assert json.loads(json.dumps(message.body, ensure_ascii=False).encode()) == message.body
     _reading(wanted={"json": {"a.b.0": 1}}).message(got)
