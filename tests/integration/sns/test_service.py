@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path
 
 import pytest
@@ -16,65 +16,8 @@ from connectors.sns import certificates
 from connectors.sns.receiver import SnsReceiver
 from connectors.sns.settings import parse_settings
 from connectors.streams import SourceContext
-from tests.support.sns import PATH, TOKEN, TOPIC, Signer, posted
-
-Answer = Callable[[BaseHTTPRequestHandler], None]
-
-
-class Service:
-    """What plays SNS, on this machine."""
-
-    def __init__(self) -> None:
-        self.signer = Signer(("localhost",))
-        self.asked: list[str] = []
-        self.answer: Answer = self.certificate
-        self.ends = threading.Event()
-        service = self
-
-        class Handler(BaseHTTPRequestHandler):
-            def do_GET(self) -> None:
-                service.asked.append(self.path)
-                service.answer(self)
-
-            def log_message(self, format: str, *args: object) -> None:
-                return
-
-        self.server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        self.thread = threading.Thread(target=self.server.serve_forever, args=(0.05,))
-        self.thread.start()
-        self.origin = f"http://127.0.0.1:{self.server.server_address[1]}"
-
-    def certificate(self, handler: BaseHTTPRequestHandler) -> None:
-        """What is asked for."""
-        say(handler, 200, self.signer.pem)
-
-    def drip(self, handler: BaseHTTPRequestHandler) -> None:
-        """A byte now and then, for ever."""
-        handler.send_response(200)
-        handler.send_header("Content-Length", "30000")
-        handler.end_headers()
-        try:
-            while not self.ends.wait(0.05):
-                handler.wfile.write(b"-")
-        except OSError:
-            return
-
-    def close(self) -> None:
-        """End it."""
-        self.ends.set()
-        self.server.shutdown()
-        self.server.server_close()
-        self.thread.join(10)
-
-
-def say(handler: BaseHTTPRequestHandler, status: int, body: bytes, **headers: str) -> None:
-    """One answer."""
-    handler.send_response(status)
-    for name, value in headers.items():
-        handler.send_header(name, value)
-    handler.send_header("Content-Length", str(len(body)))
-    handler.end_headers()
-    handler.wfile.write(body)
+from tests.support.sns import PATH, TOKEN, TOPIC, posted
+from tests.support.snsservice import Service, say
 
 
 @pytest.fixture
