@@ -22,6 +22,7 @@ BENCHMARKS = {
     "inflight": "from the process's start to a new submission, 10,000 runs in flight",
     "files": "a file that is followed, against tail -F | wc -l",
     "streams": "from a Kafka broker into files, against loops that only read",
+    "ranges": "from a record in Kafka to its run and its accepted job",
     "queues": "messages of SQS received and deleted, against plain loops; many quiet queues",
 }
 
