@@ -26,6 +26,8 @@ from connectors.streams import SourceError, SourceUnavailable
 
 LEAST_VISIBILITY = 30
 """Seconds for which messages are kept from others at least, whatever the queue's own setting."""
+LONGEST_VISIBILITY = 12 * 3600
+"""What SQS takes."""
 _LOOK = 30.0  # seconds between two looks at the queue itself
 _IDLE = 5.0  # seconds after which a thread that has no room goes away
 _SLICE = 0.2  # seconds between two looks at the stop signal
@@ -54,17 +56,20 @@ class Pollers(Generic[T]):
         most: int,
         wait: int,
         visibility: int | None,
+        gathers: int = 0,
         take: Callable[[Sequence[Received]], Sequence[T]],
         check: Callable[[QueueState], None],
         name: str,
     ) -> None:
         """`most` threads, each of which waits `wait` seconds at the queue. `take` makes of an
         answer what is handed over; `check` may refuse the queue, by an exception. Both are called
-        by those threads. `visibility` None: the queue's own. The queue is closed at the end."""
+        by those threads. `visibility` None: the queue's own; what is received is kept from others
+        for `gathers` seconds more, until it is in the ledger and its time is extended. The queue is
+        closed at the end."""
         self._queue = queue
         self._stop = stop
         self._most, self._wait, self._name = most, wait, name
-        self._wanted_visibility = visibility
+        self._wanted_visibility, self._gathers = visibility, gathers
         self._take, self._check = take, check
         self._changed = threading.Condition()
         self._ended = False
@@ -170,7 +175,8 @@ class Pollers(Generic[T]):
             try:
                 visibility = self._look()
                 if asked:
-                    received = self._queue.receive(asked, self._wait, visibility, attempt)
+                    hidden = min(visibility + self._gathers, LONGEST_VISIBILITY)
+                    received = self._queue.receive(asked, self._wait, hidden, attempt)
                     self._took(asked, received, visibility)
             except Exception as error:  # noqa: BLE001 - `poll` raises it
                 lost = isinstance(error, SourceUnavailable)

@@ -14,7 +14,7 @@ from connectors.aws.client import make_client
 CONNECTIONS = 4096
 """Kept open at most by one client; they are made as calls go on side by side."""
 _lock = threading.Lock()
-_places: dict[tuple[str, str | None, str | None, float], _Client] = {}
+_places: dict[tuple[str, str | None, str | None, str], _Client] = {}
 
 
 @dataclass(eq=False, slots=True)
@@ -27,23 +27,31 @@ class SharedClient:
     """One user's part in a client. Thread-safe."""
 
     def __init__(
-        self, service: str, *, region: str | None, endpoint: str | None, read_timeout: float
+        self,
+        service: str,
+        *,
+        region: str | None,
+        endpoint: str | None,
+        read_timeout: float,
+        **options: Any,
     ) -> None:
-        self._place = (service, region, endpoint, read_timeout)
+        """`options` are more of :func:`connectors.aws.client.make_client`."""
+        self._options: dict[str, Any] = {"read_timeout": read_timeout, **options}
+        self._place = (service, region, endpoint, repr(sorted(self._options.items())))
         self._mine: _Client | None = None
 
     def get(self) -> Any:
         """boto3's client, made on first use."""
         with _lock:
             if self._mine is None:
-                service, region, endpoint, read_timeout = self._place
+                service, region, endpoint, _ = self._place
                 if self._place not in _places:
                     made = make_client(
                         service,
                         region=region,
                         endpoint=endpoint,
                         connections=CONNECTIONS,
-                        read_timeout=read_timeout,
+                        **self._options,
                     )
                     _places[self._place] = _Client(made)
                 self._mine = _places[self._place]

@@ -22,7 +22,7 @@ class SqsConnector(QueueConnector):
     settings_model: ClassVar[type[pydantic.BaseModel]] = SqsSettings
     default_overlap: ClassVar[Overlap] = "queue"
     value_paths: ClassVar[frozenset[str]] = frozenset(
-        {"event.*", "batch.count", "batch.uri", "sqs.queue", "sqs.region"}
+        {"event.*", "batch.count", "sqs.queue", "sqs.region"}
     )
 
     def check(self, settings: Mapping[str, JSON]) -> None:

@@ -57,6 +57,7 @@ class SqsSource(QueueSource):
             most=settings.max_pollers,
             wait=settings.wait // SECOND,
             visibility=None if settings.visibility is None else settings.visibility // SECOND,
+            gathers=-(-settings.batch_window // SECOND),
             take=self._take,
             check=self._check,
             name=f"sqs-{context.trigger}",

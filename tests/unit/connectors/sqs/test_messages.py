@@ -110,7 +110,7 @@ def test_a_body_that_is_no_json_matches_no_field():
 
 
 def test_what_nobody_could_write_is_replaced():
-    """NUL and half a surrogate pair, from a server that lets them in; and a time that is missing."""
+    """NUL and half a surrogate pair, from a server that lets them in; and no time of sending."""
     odd = {"DataType": "String", "StringValue": "c\0"}
     got = received("a\0b\ud800", type=odd)._replace(sent=0)
     message = _reading().message(got)

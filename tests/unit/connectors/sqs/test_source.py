@@ -134,7 +134,19 @@ def test_messages_are_kept_from_others_while_their_run_lives(opened: Opened):
     assert opened.queue.changed == [("r", 90)]
     opened.queue.messages.append(received())
     source.poll(1, 5)
-    assert opened.queue.asked[0].visibility == 90
+    assert opened.queue.asked[0].visibility == 91
+
+
+def test_messages_are_kept_from_others_while_they_are_gathered(opened: Opened):
+    """They are in no ledger yet, so nobody extends their time; SQS takes twelve hours at most."""
+    for settings, hidden in (
+        ({"visibility": "30s", "batch_window": "10m"}, 630),
+        ({"visibility": "12h", "batch_window": "1h"}, 12 * 3600),
+        ({"visibility": "30s", "batch_window": 0}, 30),
+    ):
+        opened.queue.messages.append(received())
+        opened(**settings).poll(1, 5)
+        assert opened.queue.asked[-1].visibility == hidden
 
 
 def test_without_a_setting_it_is_the_queues_own(opened: Opened):
@@ -147,7 +159,7 @@ def test_without_a_setting_it_is_the_queues_own(opened: Opened):
     opened.queue.messages.append(received())
     short.poll(1, 5)
     assert short.extend_every == 10_000_000
-    assert opened.queue.asked[-1].visibility == 30
+    assert opened.queue.asked[-1].visibility == 31
 
 
 def test_what_sqs_will_not_keep_any_longer_is_acknowledged(opened: Opened):
