@@ -14,6 +14,7 @@ from itertools import accumulate
 from typing import Literal, TypeAlias
 
 from connectors.file.places import TAIL, Position, position
+from connectors.file.texts import REPLACED, bare, repaired
 from connectors.storage import ndjson
 
 Format: TypeAlias = Literal["lines", "ndjson"]
@@ -21,9 +22,6 @@ Encoding: TypeAlias = Literal["utf-8", "latin-1", "utf-16"]
 
 _RESERVED = 1024  # bytes of an encoded line beside its text
 _WORST = 6  # bytes that JSON makes of one
-_REPLACED = "\N{REPLACEMENT CHARACTER}"
-_REPLACED_BYTES = _REPLACED.encode()
-_MARKS = (b"\xef\xbb\xbf",)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,7 +240,7 @@ class Lane:
         """Gather whole lines: `lengths` are their true ones, `behind` is the offset behind the last
         newline; `raw` are bytes of the file from `raw_at` on in which all of them end."""
         newline = len(self._newline)
-        ends = list(accumulate(length + newline for length in lengths))
+        ends = list(accumulate(map(newline.__add__, lengths)))
         base = behind - ends[-1]
         done = min(self._skip, len(lines))
         self._skip -= done
@@ -253,9 +251,12 @@ class Lane:
             room = self._limits.bytes - gathered.size
             some = min(self._limits.lines - gathered.count, self._guess(room, lines, done))
             to = min(len(lines), done + max(1, some))
-            starts = [base + (ends[n - 1] if n else 0) for n in range(done, to)]
+            first = base + (ends[done - 1] if done else 0)
+            starts = [first] * (to - done)
+            if self._form.format == "ndjson":
+                starts = [first, *map(base.__add__, ends[done : to - 1])]
             out, cut, replaced = self._written(lines[done:to], lengths[done:to], starts)
-            sizes = list(accumulate(len(line) + 1 for line in out))
+            sizes = list(accumulate(map((1).__add__, map(len, out))))
             fit = bisect_right(sizes, room)
             if fit == 0 and gathered.count:
                 self.close()
@@ -299,21 +300,28 @@ class Lane:
     ) -> tuple[Sequence[bytes], int, int]:
         """Lines as a run gets them, without newlines; how many were cut; what was replaced."""
         most = self._limits.line
-        cuts = [0] * len(lines)
+        cuts: list[int] | None = None
         if max(lengths) > most:
             cuts = [max(0, length - most) for length in lengths]
             lines = [line[:most] for line in lines]
         texts, replaced = self._texts(lines, starts[0] == 0)
         out = self._formatted(texts, cuts, starts)
-        for number, line in enumerate(out):
-            if len(line) + 1 > self._limits.bytes:
-                keep = max(0, (self._limits.bytes - _RESERVED) // _WORST)
-                text = texts[number]
-                short = text[:keep].decode(errors="ignore").encode()
-                cuts[number] += len(text) - len(short)
-                out = list(out)
-                out[number] = self._formatted([short], [cuts[number]], [starts[number]])[0]
-        return out, sum(1 for cut in cuts if cut), replaced
+        if max(map(len, out)) >= self._limits.bytes:
+            cuts = cuts or [0] * len(lines)
+            out = [
+                line if len(line) < self._limits.bytes else self._shorter(texts, cuts, starts, at)
+                for at, line in enumerate(out)
+            ]
+        return out, sum(1 for cut in cuts or () if cut), replaced
+
+    def _shorter(
+        self, texts: Sequence[bytes], cuts: list[int], starts: Sequence[int], at: int
+    ) -> bytes:
+        """A line of which too much is made, cut so far that it fits whatever is in it."""
+        keep = max(0, (self._limits.bytes - _RESERVED) // _WORST)
+        short = texts[at][:keep].decode(errors="ignore").encode()
+        cuts[at] += len(texts[at]) - len(short)
+        return self._formatted([short], [cuts[at]], [starts[at]])[0]
 
     def _texts(self, lines: Sequence[bytes], first: bool) -> tuple[Sequence[bytes], int]:
         """Lines in UTF-8."""
@@ -322,26 +330,28 @@ class Lane:
             try:
                 b"\n".join(lines).decode()
             except UnicodeDecodeError:
-                return _repaired(lines)
+                return repaired(lines)
             return lines, 0
         texts = [line.decode(encoding, errors="replace") for line in lines]
         replaced = 0
         if self._width == 2:
-            mark = _REPLACED.encode(encoding)
+            mark = REPLACED.encode(encoding)
             replaced = sum(
-                text.count(_REPLACED) - line.count(mark)
+                text.count(REPLACED) - line.count(mark)
                 for text, line in zip(texts, lines, strict=True)
-                if _REPLACED in text
+                if REPLACED in text
             )
             if first:
                 texts[0] = texts[0].removeprefix("\N{ZERO WIDTH NO-BREAK SPACE}")
         return [text.encode(errors="replace") for text in texts], max(0, replaced)
 
     def _formatted(
-        self, texts: Sequence[bytes], cuts: Sequence[int], starts: Sequence[int]
+        self, texts: Sequence[bytes], cuts: Sequence[int] | None, starts: Sequence[int]
     ) -> Sequence[bytes]:
+        if cuts is not None and not any(cuts):
+            cuts = None
         if self._form.format == "lines":
-            if not any(cuts):
+            if cuts is None:
                 return texts
             return [
                 text + f" [… {cut} bytes cut]".encode() if cut else text
@@ -350,11 +360,9 @@ class Lane:
         columns = [
             ndjson.integers("offset", starts),
             ndjson.Column(head=f'"file":{json.dumps(self._form.file)}'),
-            ndjson.contents(
-                "line", [_bare(text, at) for text, at in zip(texts, starts, strict=True)]
-            ),
+            ndjson.contents("line", bare(texts, starts[0] == 0)),
         ]
-        if any(cuts):
+        if cuts is not None:
             columns.append(ndjson.integers("cut", cuts))
         return ndjson.join(columns)[:-1].split(b"\n")
 
@@ -377,37 +385,6 @@ class Lane:
         return found
 
 
-def first_line(data: bytes, encoding: str) -> int:
-    """Where the last line of data begins: behind its last newline, 0 where it has none. Data
-    begins at a character."""
-    newline = "\n".encode(encoding)
-    found = data.rfind(newline)
-    while found >= 0 and found % len(newline):
-        found = data.rfind(newline, 0, found + len(newline) - 1)
-    return found + len(newline) if found >= 0 else 0
-
-
 def _offset(text: str) -> int:
     digits = text.partition(":")[0].partition(".")[0]
     return int(digits) if digits.isdecimal() else -1
-
-
-def _bare(text: bytes, at: int) -> bytes:
-    """A line without what is no text of it."""
-    if at == 0:
-        text = text.removeprefix(_MARKS[0])
-    return text.removesuffix(b"\r")
-
-
-def _repaired(lines: Sequence[bytes]) -> tuple[list[bytes], int]:
-    texts: list[bytes] = []
-    replaced = 0
-    for line in lines:
-        try:
-            line.decode()
-            texts.append(line)
-        except UnicodeDecodeError:
-            text = line.decode(errors="replace").encode()
-            replaced += text.count(_REPLACED_BYTES) - line.count(_REPLACED_BYTES)
-            texts.append(text)
-    return texts, replaced

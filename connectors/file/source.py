@@ -7,20 +7,20 @@ changes on a remote file system.
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Mapping, Sequence
 
 from connectors.abc import JSON
+from connectors.file.batches import Packer, place_of
 from connectors.file.content import Damaged
 from connectors.file.inotify import ATTRIB, CLOSE_WRITE, IS_DIR, MODIFY, OVERFLOW, Watcher
-from connectors.file.lines import Form, Lane, Piece, first_line
+from connectors.file.lines import Form, Lane
 from connectors.file.lives import Life, Lives, Look
 from connectors.file.memory import Memory
 from connectors.file.paths import Pattern, fault, printable
 from connectors.file.places import START, TAIL, Position, parse, position
 from connectors.file.settings import FileSettings
-from connectors.payloads import Payloads
+from connectors.file.texts import first_line
 from connectors.streams import (
     END,
     Batch,
@@ -48,12 +48,6 @@ _SEARCH = 0.2  # seconds between two looks for a content that was in its file a 
 _GONE = (
     30.0  # seconds after which a content that nobody finds is given up, where it has a successor
 )
-_REASONS = {
-    "gone": "closed: its file is there no more; what was in it behind this is not known",
-    "truncated": "closed: the file was truncated, all of it had been read",
-    "removed": "closed: the file was removed, all of it had been read",
-    "rotated": "closed: the file was rotated away, all of it had been read",
-}
 
 
 class FileSource(StreamSource):
@@ -66,7 +60,7 @@ class FileSource(StreamSource):
         self._pattern = Pattern(settings.path)
         self._lives = Lives(self._pattern, symlinks=settings.symlinks)
         self._watcher: Watcher | None = None
-        self._payloads = Payloads(context.trigger_uid, settings.storage, keep_for=settings.keep)
+        self._packer = Packer(settings, self._pattern, context.trigger_uid)
         self._memory = Memory(context.data_dir / "looked")
         self._since = self._memory.at
         self._look_at = 0.0
@@ -81,7 +75,7 @@ class FileSource(StreamSource):
 
     @property
     def keep_for(self) -> int:
-        return self._payloads.keep_for
+        return self._settings.keep
 
     @property
     def stale(self) -> bool:
@@ -143,51 +137,20 @@ class FileSource(StreamSource):
         return found
 
     def split(self, run: RunRef) -> Sequence[Batch]:
-        content = self._payloads.content(run.inputs)
-        file = run.values.get("file")
-        lines = content.split(b"\n")[:-1] if content is not None else []
-        if len(lines) < 2 or not isinstance(file, Mapping):
-            return ()
-        half = len(lines) // 2
-        begin = parse(run.start)
-        middle = Position(offset=begin.offset, tail=begin.tail, skip=begin.skip + half)
-        if self._settings.format == "ndjson":
-            middle = Position(offset=int(json.loads(lines[half])["offset"]))
-        return [
-            self._batch(
-                run.partition,
-                start,
-                end,
-                b"\n".join(part) + b"\n",
-                len(part),
-                file,
-                run.run_id,
-            )
-            for start, end, part in (
-                (run.start, str(middle), lines[:half]),
-                (str(middle), run.end, lines[half:]),
-            )
-        ]
+        return self._packer.split(run)
 
     def keep(self, run: RunRef) -> Mapping[str, JSON]:
-        match run.values.get("batch"):
-            case {"count": 1}:
-                content = self._payloads.content(run.inputs)
-                if content is None:
-                    return {}
-                return {"record": {"line": content[:1024].decode(errors="replace").rstrip("\n")}}
-            case _:
-                return {}
+        return self._packer.keep(run)
 
     def forget(self, inputs: Sequence[Mapping[str, JSON]]) -> None:
-        self._payloads.forget(inputs)
+        self._packer.payloads.forget(inputs)
 
     def close(self) -> None:
         watcher, self._watcher = self._watcher, None
         if watcher is not None:
             watcher.close()
         self._lives.close()
-        self._payloads.close()
+        self._packer.payloads.close()
 
     # -- looking ----------------------------------------------------------------------------
 
@@ -295,10 +258,10 @@ class FileSource(StreamSource):
                 elif len(lane.pieces) <= want.room:
                     came |= self._read_on(life, lane)
             except Damaged as error:
-                self._failure = SourceRefused(f"{self._path(life)}: {error}")
+                self._failure = SourceRefused(f"{place_of(life)}: {error}")
                 life.changed = False
             except OSError as error:
-                self._failure = fault(self._path(life), error)
+                self._failure = fault(place_of(life), error)
                 life.detach()
         return came
 
@@ -319,7 +282,7 @@ class FileSource(StreamSource):
             life.changed = False
             self._failure = SourceRefused(
                 f"{life.partition}: there is nothing at byte {start.offset} of"
-                f" {printable(self._path(life))}; see `orch checkpoints set`"
+                f" {printable(place_of(life))}; see `orch checkpoints set`"
             )
             return None
         life.position = start
@@ -364,9 +327,6 @@ class FileSource(StreamSource):
             encoding = "utf-16-be" if mark == b"\xfe\xff" else "utf-16-le"
         return Form(format=self._settings.format, encoding=encoding, file=life.identity.label)
 
-    def _path(self, life: Life) -> str:
-        return life.identity.label if life.file is None else life.file.path
-
     # -- handing over -----------------------------------------------------------------------
 
     def _batches(self) -> list[Batch]:
@@ -385,12 +345,13 @@ class FileSource(StreamSource):
                 if lane.due is not None and lane.due <= now:
                     lane.close()
                 batches += [
-                    self._of(life, piece, want.generation) for piece in lane.pieces[: want.room]
+                    self._packer.of(life, piece, want.generation)
+                    for piece in lane.pieces[: want.room]
                 ]
             left = len(lane.pieces) if lane is not None else 0
             if over and left < want.room:
                 start = batches[-1].end if left else want.position
-                batches.append(self._ended(life, start, over))
+                batches.append(self._packer.ended(life, start, over))
         return batches
 
     def _searched(self, life: Life) -> bool:
@@ -415,68 +376,3 @@ class FileSource(StreamSource):
         if life.removed:
             return "removed"
         return "" if life.matched or not self._lives.successor(life) else "rotated"
-
-    def _ended(self, life: Life, start: str, why: str) -> Batch:
-        read = life.read_to()[0]
-        lost = why == "truncated" and life.size > read
-        if lost:
-            unread = life.size - read
-            reason = f"the file was truncated, and no copy holds the {unread} bytes from {read} on"
-        else:
-            reason = _REASONS[why]
-        return Batch(
-            partition=life.partition,
-            start=start,
-            end=END,
-            count=None if lost else 0,
-            outcome="lost" if lost else "skipped",
-            reason=reason,
-            values={"file": self._root(life)},
-        )
-
-    def _of(self, life: Life, piece: Piece, generation: int) -> Batch:
-        root = self._root(life) | {
-            "start": piece.first,
-            "end": piece.behind,
-            "cut": piece.cut,
-            "replaced": piece.replaced,
-        }
-        again = f"g{generation}" if generation else ""
-        return self._batch(
-            life.partition, piece.start, piece.end, piece.content, piece.count, root, again
-        )
-
-    def _batch(
-        self,
-        partition: str,
-        start: str,
-        end: str,
-        content: bytes,
-        count: int,
-        root: Mapping[str, JSON],
-        of: str,
-    ) -> Batch:
-        inputs = self._payloads.pack(f"{partition}/{start}-{end}/{of}", content)
-        return Batch(
-            partition=partition,
-            start=start,
-            end=end,
-            count=count,
-            values={
-                "file": dict(root),
-                "batch": {
-                    "count": count,
-                    "bytes": len(content),
-                    "format": self._settings.format,
-                },
-            },
-            inputs=inputs,
-        )
-
-    def _root(self, life: Life) -> dict[str, JSON]:
-        label = life.identity.label
-        return {
-            "path": f"{self._pattern.root.rstrip('/')}/{label}",
-            "name": label.rpartition("/")[2],
-            "at": printable(self._path(life)),
-        }

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.file.lines import Form, Lane, Limits, Piece, first_line
+from connectors.file.lines import Form, Lane, Limits, Piece
 from connectors.file.places import START, parse, position
+from connectors.file.texts import first_line
 
 ENCODINGS = ("utf-8", "latin-1", "utf-16-le", "utf-16-be")
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.file.lives import rotated
+from connectors.file.life import rotated
 from connectors.file.paths import Pattern, found, open_file, original, printable
 from connectors.file.places import identity, label, name
 
