@@ -62,6 +62,7 @@ class Field:
     help: str
     metavar: str | None
     mapping: bool = False  # keys with values may be given, as `{a: 1}`
+    choices: tuple[str, ...] = ()
 
     @property
     def flag(self) -> str:
@@ -73,7 +74,16 @@ class Field:
         written = self.flag
         if self.kind == bool | None:
             written = f"{written}/--no-{written[2:]}"
-        return typer.Option(written, help=self.help, metavar=self.metavar, show_default=False)
+        return typer.Option(
+            written,
+            help=self.help,
+            metavar=self.metavar,
+            show_default=False,
+            autocompletion=self._complete if self.choices else None,
+        )
+
+    def _complete(self, incomplete: str) -> list[str]:
+        return [choice for choice in self.choices if choice.startswith(incomplete)]
 
     def value(self, given: Any) -> Any:
         """The value for a trigger file."""
@@ -134,6 +144,7 @@ def _field(name: str, path: tuple[str, ...], schema: Mapping[str, Any]) -> Field
         help=f"{text}.{_default(schema.get('default'))}",
         metavar=metavar,
         mapping=any(_is_mapping(v) for v in _variants(schema)),
+        choices=tuple(map(str, choices or ())),
     )
 
 

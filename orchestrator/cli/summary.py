@@ -6,6 +6,7 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connectors.push import PushConnector
 from orchestrator.operations.checking import CheckedFile
 
 _LONG = 200  # characters of a data: URL that are shown as a digest
@@ -16,6 +17,8 @@ def when_due(checked: CheckedFile) -> str:
     if checked.schedule is not None:
         return checked.schedule.describe()
     source = checked.connector.identity(checked.file.settings)
+    if not source and isinstance(checked.connector, PushConnector):
+        return f"events come to /hooks/{checked.file.name}"
     return ", ".join(f"{key} {value}" for key, value in source.items())
 
 

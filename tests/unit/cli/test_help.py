@@ -104,6 +104,7 @@ def test_completion_of_commands_and_options() -> None:
     assert "--trigger" in _complete("orch", "runs", "list", "--tr")
     assert _complete("orch", "runs", "list", "--state", "su") == ["submitting", "succeeded"]
     assert "cron" in _complete("orch", "schema", "c")
+    assert _complete("orch", "register", "cron", "--overlap", "q") == ["queue", "queue_one"]
 
 
 def test_completion_of_names_is_silent_without_an_orchestrator() -> None:
