@@ -36,7 +36,7 @@ def list_dead(
     if as_json:
         output.as_json(page)
     else:
-        show_runs(page, "dead runs that wait for a decision")
+        show_runs(page, "dead runs")
 
 
 @app.command()

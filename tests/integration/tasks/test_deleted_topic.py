@@ -59,7 +59,7 @@ def test_a_task_makes_no_topic(
     """One that waits for records until its deadline does not bring the topic back."""
     topic, has_read = kafka.topic(), threading.Event()
     kafka.produce(topic, 0, [b"value"] * 20)
-    deadline = datetime.now(UTC) + timedelta(seconds=12)
+    deadline = datetime.now(UTC) + timedelta(seconds=20)
     variables = environment(topic, 0, 30, ORCH_DEADLINE=deadline.isoformat(timespec="seconds"))
     thread = threading.Thread(
         target=task.main,
@@ -68,7 +68,7 @@ def test_a_task_makes_no_topic(
     )
     thread.start()
     try:
-        assert has_read.wait(10)
+        assert has_read.wait(15)
         _stays_away(kafka, topic, lambda: not thread.is_alive())
     finally:
         thread.join()
