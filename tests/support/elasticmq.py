@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import shutil
@@ -106,6 +107,11 @@ class ElasticMq:
             attributes |= {"FifoQueue": "true", "ContentBasedDeduplication": "true"}
         return str(self.client.create_queue(QueueName=name, Attributes=attributes)["QueueUrl"])
 
+    def arn(self, url: str) -> str:
+        """Its other name."""
+        found = self.client.get_queue_attributes(QueueUrl=url, AttributeNames=["QueueArn"])
+        return str(found["Attributes"]["QueueArn"])
+
     def send(self, url: str, bodies: Iterable[str], groups: Sequence[str] = ()) -> None:
         """Append messages, ten at a time; those of a FIFO queue go to the groups in turn."""
         numbered = enumerate(bodies)
@@ -138,10 +144,20 @@ class ElasticMq:
         shutil.rmtree(self._directory, ignore_errors=True)
 
 
-if __name__ == "__main__":
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(prog="elasticmq", description=__doc__)
+    parser.add_argument("--fetch", action="store_true", help="only see to it that it could start")
+    if parser.parse_args().fetch:
+        print(*command())
+        return
     server = ElasticMq()
     print(f"{server.endpoint} (region {REGION}, any credentials)", flush=True)
     try:
         signal.sigwait({signal.SIGINT, signal.SIGTERM})
     finally:
         server.close()
+
+
+if __name__ == "__main__":
+    main()
