@@ -16,6 +16,9 @@ from orchestrator.cli.devnode import task_commands
 from tests.support.inprocess import Orch
 
 
+_SECRET = "of-the-page-on-webhooks"
+
+
 @dataclass(frozen=True, kw_only=True)
 class Stage:
     """Where the commands of one page run."""
@@ -43,6 +46,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     """A fresh one for each page, so that a page says all that it needs."""
     directory = tmp_path / "work"
     directory.mkdir()
+    held = tmp_path / "orch" / "secrets"
+    held.mkdir(parents=True)
+    (held / "DEPLOY_HOOK").write_text(_SECRET)
     images = {"alpine:3.20": "-", **task_commands()}
     node = DevNode(DevNodeConfig(data_dir=tmp_path / "node", images=images))
     node.start()
@@ -57,6 +63,7 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
                 },
                 "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
                 "ORCH_URL": orch.app.server.url,
+                "DEPLOY_HOOK": _SECRET,
                 "NO_COLOR": "1",
                 "TZ": "UTC",
             }
