@@ -15,7 +15,6 @@ from bacalhau_client.devnode import DevNode, DevNodeConfig
 from orchestrator.cli.devnode import task_commands
 from tests.support.inprocess import Orch
 
-
 _SECRET = "of-the-page-on-webhooks"
 
 
