@@ -15,6 +15,7 @@ from typing import Any
 import pytest
 
 from bacalhau_client.devnode import DevNode, DevNodeConfig
+from connectors.webhook.settings import BODY_ALONE
 from orchestrator.cli.devnode import task_commands
 from orchestrator.web.routes import hooks
 from tests.support.cli import orch as command
@@ -187,3 +188,16 @@ def test_a_hook_is_registered_from_the_command_line(orch: Orch):
     refused = command("register", "webhook", "--name", "open", "--secret", "hunter2", env=env)
     assert refused.code == 2
     assert "hunter2" not in refused.err + refused.out
+
+
+@pytest.mark.parametrize("content_type", ["text/plain", "application/octet-stream"])
+def test_the_largest_body_without_a_storage_fits_into_a_job(orch: Orch, content_type: str):
+    """Also one that is no text, which is in Base64 twice then."""
+    orch.register(GITHUB.replace("max_body: 2000\n", ""))
+    letter = b"x" if content_type == "text/plain" else b"\xff"
+    body = letter * BODY_ALONE
+    status, said = post(orch, "pushes", body, {**signed(body), "Content-Type": content_type})
+    assert status == 202, said
+    (run,) = orch.drained()
+    assert run.state == "succeeded", (run.reason, orch.attempts(run)[-1:])
+    assert post(orch, "pushes", body + b"x", signed(body + b"x"))[0] == 413
