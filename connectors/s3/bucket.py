@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -10,8 +9,8 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from typing import Any
 
-from connectors.aws.client import make_client
 from connectors.aws.errors import CREDENTIALS, answer_of
+from connectors.aws.shared import SharedClient
 from connectors.s3 import errors
 from connectors.s3.objects import Found
 from connectors.s3.settings import S3Settings
@@ -49,8 +48,16 @@ class Bucket:
 
     def __init__(self, settings: S3Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
-        self._made: Any = None
+        self._client = SharedClient(
+            "s3",
+            region=settings.region,
+            endpoint=settings.endpoint,
+            read_timeout=30.0,
+            # A connection that was idle for minutes may be closed at the other end.
+            attempts=2,
+            signature_version="s3v4",
+            s3={"addressing_style": "path" if settings.endpoint else "auto"},
+        )
 
     def page(self, place: Place) -> Page:
         """The objects behind a place, in the order of their keys' bytes. Raises
@@ -70,27 +77,11 @@ class Bucket:
 
     def close(self) -> None:
         """Let go of connections. May be called twice."""
-        with self._lock:
-            client, self._made = self._made, None
-        if client is not None:
-            client.close()
+        self._client.close()
 
     def boto_client(self) -> Any:
         """botocore's client, which is made on first use."""
-        with self._lock:
-            if self._made is None:
-                settings = self._settings
-                self._made = make_client(
-                    "s3",
-                    region=settings.region,
-                    endpoint=settings.endpoint,
-                    connections=1,
-                    # A connection that was idle for minutes may be closed at the other end.
-                    attempts=2,
-                    signature_version="s3v4",
-                    s3={"addressing_style": "path" if settings.endpoint else "auto"},
-                )
-            return self._made
+        return self._client.get()
 
     def _newest(self, question: Mapping[str, Any], place: Place) -> Page:
         # By key and not by token: a token is void after a while, and after a restart.
@@ -135,8 +126,7 @@ class Bucket:
         except Exception as error:
             answer = answer_of(error)
             if answer is not None and answer.code in CREDENTIALS:
-                # The next call looks for others.
-                self.close()
+                self._client.renew()
             found = errors.translate(error, self._settings)
             if found is None:
                 raise

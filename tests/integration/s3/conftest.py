@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import json
 import threading
-import time
 from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
@@ -121,16 +121,28 @@ class Box:
             until(lambda: bool(self.poll()), f"{count} events, not {len(self.ids)}", within=60)
 
     def rest(self) -> list[Message]:
-        """Whatever comes until a whole pass more has shown nothing."""
+        """Whatever comes until two passes in a row have ended without anything."""
         came: list[Message] = []
         quiet = 0
-        deadline = time.monotonic() + 60
-        while quiet < 2 and time.monotonic() < deadline:
-            before = self.cursor
+        nothing = True
+
+        def look() -> bool:
+            nonlocal quiet, nothing
+            mark = self._mark()
             found = self.poll()
-            came += found
-            quiet = 0 if found else quiet + (self.cursor != before)
+            came.extend(found)
+            nothing = nothing and not found
+            if self._mark() != mark:
+                quiet = quiet + 1 if nothing else 0
+                nothing = True
+            return quiet == 2
+
+        until(look, "two passes without anything", within=120)
         return came
+
+    def _mark(self) -> object:
+        """When the last whole pass began."""
+        return json.loads(self.cursor)["mark"] if self.cursor else None
 
     @property
     def contents(self) -> set[tuple[str, str]]:

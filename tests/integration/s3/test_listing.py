@@ -165,6 +165,7 @@ def test_every_version(s3: Any, bucket: str, opened: Open):
     assert all(message.body["version"] for message in box.ids.values())
 
 
+@pytest.mark.slow
 def test_twenty_thousand_objects_while_others_write(s3: Any, bucket: str, opened: Open):
     """The last content of each key is never missed, and no content comes twice: 500 objects of one
     second, writers that add and overwrite while it is listed, restarts in between."""
@@ -196,7 +197,7 @@ def test_twenty_thousand_objects_while_others_write(s3: Any, bucket: str, opened
         while not all(writer.done() for writer in writers) or len(box.ids) < 20_000:
             box.poll(room=400, wait=0.2)
             polls += 1
-            if polls % 20 == 0:
+            if polls % 40 == 0:
                 box.reopened()
     for writer in writers:
         writer.result()
