@@ -91,8 +91,9 @@ def rotated(parts: tuple[str, ...], born: tuple[str, ...]) -> bool:
     ``app.log.1``, ``app.log-20261121.gz``, ``app-20261121.log``, ``app.1.log.zst``, …"""
     if parts[:-1] != born[:-1] or parts == born:
         return False
-    base = born[-1]
-    plain = parts[-1]
+    base, plain = born[-1], parts[-1]
+    if not plain.startswith(base.rpartition(".")[0] or base):
+        return False
     for ending in PACKED:
         plain = plain.removesuffix(ending)
     if plain == base:

@@ -16,6 +16,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass
+from functools import cached_property
 
 from connectors.file.paths import Found, original, printable
 
@@ -62,7 +63,7 @@ class Identity:
     hash: str
     """Of the first `length` bytes."""
 
-    @property
+    @cached_property
     def born(self) -> tuple[str, ...] | None:
         """Where it began, below the root; None where the name was too long for a label."""
         return None if _CUT in self.label else tuple(original(self.label).split("/"))

@@ -121,11 +121,10 @@ class FileSource(StreamSource):
             if failure is not None:
                 raise failure
             now = time.monotonic()
-            if came:
-                continue
             if now >= deadline or self._context.stop.is_set() or self.stale:
                 return []
-            self._wait(min(deadline, self._next(now)) - now)
+            if not came:
+                self._wait(min(deadline, self._next(now)) - now)
 
     def lag(self) -> Mapping[str, int]:
         found: dict[str, int] = {}

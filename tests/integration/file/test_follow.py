@@ -7,6 +7,7 @@ import gzip
 import json
 import os
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pytest
 import zstandard
 
 from connectors.file import lives, paths
-from connectors.streams import END, SourceRefused, SourceUnavailable
+from connectors.streams import END, Batch, SourceRefused, SourceUnavailable, Want
 from tests.support.followed import Follower
 from tests.support.waiting import until
 
@@ -440,3 +441,65 @@ def test_batches_beside_the_job(logs: Path, follow: Any, tmp_path: Path):
     assert follower.lines() == [b"x" * 60_000, b"y"]
     follower.source.forget(run.batch.inputs)
     assert not [file for file in store.rglob("*") if file.is_file()]
+
+
+def test_up_to_where_runs_are_already(logs: Path, follow: Any):
+    """After a restore: batches end exactly where a run that was found again begins."""
+    _write(logs / "app.log", "".join(f"{number}\n" for number in range(10, 60)))
+    follower = follow(logs / "app.log", batch_lines=10)
+    _until(follower, lambda: len(follower.lines()) == 50, "all lines")
+    name, border = follower.runs[0].batch.partition, follower.runs[2].batch.start
+    again = follow(logs / "app.log", batch_lines=7)
+    again.positions = {name: "0"}
+    source = again.open()
+    batches: list[Batch] = []
+
+    def there() -> bool:
+        at = batches[-1].end if batches else "0"
+        batches.extend(source.poll([Want(partition=name, position=at, room=2, until=border)], 0.1))
+        return bool(batches) and batches[-1].end == border
+
+    until(there, "the border", show=lambda: batches)
+    assert [batch.count for batch in batches] == [7, 7, 6]
+    assert not source.poll([Want(partition=name, position=border, room=2, until=border)], 0.1)
+
+
+def test_no_room_and_room_again(logs: Path, follow: Any):
+    """A partition whose runs do not drain is not read on, and the others are."""
+    _write(logs / "a.log", "a\n" * 100)
+    _write(logs / "b.log", "b\n" * 100)
+    follower = follow(logs / "*.log", batch_lines=10)
+    first, second = sorted(follower.positions)
+    source = follower.source
+    wants = [
+        Want(partition=first, position="0", room=0),
+        Want(partition=second, position="0", room=3),
+    ]
+    found: list[Batch] = []
+    until(lambda: found.extend(source.poll(wants, 0.1)) or found, "batches")
+    assert {batch.partition for batch in found} == {second}
+    assert len(found) == 3
+    assert [batch.end for batch in source.poll(wants, 0.1)] == [batch.end for batch in found]
+    _until(follower, lambda: len(follower.lines()) == 200, "all lines")
+
+
+def test_hundreds_of_files(logs: Path, follow: Any):
+    """They need no thread, and what is written to any of them comes."""
+    for number in range(300):
+        _write(logs / f"{number}.log", "before\n")
+    threads = threading.active_count()
+    follower = follow(logs / "*.log", start="end")
+    assert len(follower.positions) == 300
+    for number in range(0, 300, 50):
+        _write(logs / f"{number}.log", f"{number}\n")
+    _until(follower, lambda: len(follower.lines()) == 6, "the lines")
+    assert threading.active_count() == threads
+
+
+def test_a_poll_ends_in_time(logs: Path, follow: Any):
+    """Also where one line is larger than what can be read meanwhile."""
+    with (logs / "app.log").open("wb") as file:
+        file.truncate(2**40)
+    follower = follow(logs / "app.log")
+    assert follower.turn(0.05) == []
+    assert follower.source.lag()
