@@ -55,11 +55,12 @@ job:
   Tasks:
     - Name: count
       Engine:
-        Type: wasm
+        Type: docker
         Params:
-          EntryModule: {module}
-          Entrypoint: _start
-          Parameters: [/in/object.csv]
+          Image: "alpine:3.20"
+          Entrypoint: [sh, -c, 'echo "{\\"count\\": $(wc -l < "$OBJECT")}"']
+      Env:
+        OBJECT: /in/object.csv
 """
 
 
@@ -146,8 +147,7 @@ def test_each_new_file_is_counted(orch: Orch, place: Path):
         show=lambda: orch.runs("objects"),
     )
     orch.pause("objects")
-    module = Path(__file__).resolve().parents[3] / "specs" / "tasks" / "records.wasm"
-    text = NEW.format(incoming=place, more=COPY.format(module=module))
+    text = NEW.format(incoming=place, more=COPY)
     orch.register(text.replace("name: objects", "name: contents"))
     until(
         lambda: _counted(orch, "contents") == 4,
