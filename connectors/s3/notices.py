@@ -8,23 +8,25 @@ restarted, is delivered again and known by its ids.
 from __future__ import annotations
 
 import logging
-import queue
 import threading
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
-from connectors.aws.queue import AT_ONCE, MAX_WAIT, Queue, Received
+from connectors.aws.polling import Pollers
+from connectors.aws.queue import AT_ONCE, MAX_WAIT, Queue, QueueState, Received
 from connectors.queues import Delivery, Message
 from connectors.s3.events import read
 from connectors.s3.objects import message
 from connectors.s3.settings import S3Settings
 from connectors.streams import SourceError
+from connectors.times import SECOND
 
 _log = logging.getLogger(__name__)
 _VISIBILITY = 120  # seconds until what was not taken in is delivered again
+_POLLERS = 4
+"""Threads that receive at most, while calls come back full."""
 _MAX_OPEN = 100_000
-_COUNT_EVERY = 30.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -38,35 +40,35 @@ class _Open:
 class Notices:
     """Reads the queue. One thread calls `receive`, another one `acknowledge`."""
 
-    def __init__(self, settings: S3Settings, events: Queue) -> None:
+    def __init__(self, settings: S3Settings, events: Queue, stop: threading.Event) -> None:
         self._settings = settings
         self._queue = events
         self._lock = threading.Lock()
         self._open: dict[str, _Open] = {}
         self._holders: dict[str, set[str]] = {}
-        self._closed = False
-        self._answers: queue.SimpleQueue[list[Received] | Exception] = queue.SimpleQueue()
-        self._asking = False
-        self._counted = 0.0
-        self.waiting: int | None = None
-        """About how many messages nobody has received; None: not known."""
+        self._pollers: Pollers[Message] = Pollers(
+            events,
+            stop,
+            most=_POLLERS,
+            wait=MAX_WAIT,
+            visibility=_VISIBILITY,
+            gathers=-(-settings.window // SECOND) if settings.batch_size > 1 else 0,
+            take=self._taken,
+            check=_any,
+            name="s3-notices",
+        )
         self.faults = 0
         """Records, or whole messages, that were no events of the bucket, since it was opened."""
 
-    def receive(self, wait: float) -> Sequence[Message]:
-        """The events of up to ten messages; waits up to so many seconds for the first one."""
-        if not self._asking:
-            self._asking = True
-            # A call waits longer than anybody who is to stop: it is left alone with its answer.
-            threading.Thread(target=self._ask, name="s3-notices", daemon=True).start()
-        try:
-            answer = self._answers.get(timeout=max(0.001, wait))
-        except queue.Empty:
-            return ()
-        self._asking = False
-        if isinstance(answer, Exception):
-            raise answer
-        return self._taken(answer)
+    @property
+    def waiting(self) -> int | None:
+        """About how many messages nobody has received; None: not known yet."""
+        state = self._pollers.state
+        return None if state is None else state.waiting
+
+    def receive(self, room: int, wait: float) -> Sequence[Message]:
+        """Events, not many more than `room`; waits up to so many seconds for the first one."""
+        return self._pollers.poll(room, wait)
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> Collection[str]:
         """Events that are in the ledger: see `connectors.queues.QueueSource.acknowledge`."""
@@ -86,38 +88,19 @@ class Notices:
         return [delivery.id for delivery in deliveries]
 
     def close(self) -> None:
-        """Let go of connections. May be called twice."""
-        self._closed = True
-        self._queue.close()
-
-    def _ask(self) -> None:
-        try:
-            now = time.monotonic()
-            if now - self._counted >= _COUNT_EVERY:
-                self._counted = now
-                self._count()
-            self._answers.put(self._queue.receive(AT_ONCE, MAX_WAIT, _VISIBILITY))
-        except Exception as error:  # noqa: BLE001 - raised again by whoever waits for the answer
-            self._answers.put(error)
-        if self._closed:
-            # A call that began in between has opened it once more.
-            self._queue.close()
-
-    def _count(self) -> None:
-        try:
-            self.waiting = self._queue.state().waiting
-        except SourceError:
-            # The right to ask for it may be missing; what keeps the queue from being read is told.
-            self.waiting = None
+        """Let go of threads and connections. May be called twice."""
+        self._pollers.close()
 
     def _taken(self, received: Sequence[Received]) -> Sequence[Message]:
+        """The events that messages tell of. Called by several threads."""
         now = time.time_ns() // 1000
         messages: list[Message] = []
         useless: list[str] = []
         for one in received:
             told = read(one.body, self._settings.bucket, now)
             if told.faults:
-                self.faults += len(told.faults)
+                with self._lock:
+                    self.faults += len(told.faults)
                 said = "message %s of the queue holds %d that are dropped (%d in all): %s"
                 _log.warning(said, one.id, len(told.faults), self.faults, told.faults[0])
             found = {
@@ -152,3 +135,7 @@ class Notices:
             for fault in self._queue.delete(receipts[at : at + AT_ONCE]):
                 if fault is not None:
                     _log.info("a message was not deleted and comes again: %s", fault.said)
+
+
+def _any(_: QueueState) -> None:
+    """Any queue will do: which one it was does not matter to what it tells."""

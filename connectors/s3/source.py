@@ -29,7 +29,7 @@ from connectors.times import SECOND
 _LISTED = 96 * 1024
 """Bytes of a run's list whose objects are its inputs, too: both are part of the job."""
 _AGAIN = 60.0  # seconds after a listing that failed, while notifications come in
-_SLICE = 0.2  # seconds after which a wait looks whether it is to end
+_SLICE = 0.5  # seconds after which a wait looks whether it is to end
 
 
 class S3Source(QueueSource):
@@ -41,7 +41,7 @@ class S3Source(QueueSource):
         self._inbox = inbox
         self._bucket = Bucket(settings)
         self._listing = Listing(settings, self._bucket, inbox.cursor)
-        self._notices = _notices(settings)
+        self._notices = _notices(settings, context)
         self._payloads = Payloads(context.trigger_uid, settings.storage, keep_for=settings.keep)
         self._waiting: deque[Message] = deque()
         self._cursor: str | None = None
@@ -61,7 +61,7 @@ class S3Source(QueueSource):
             return Polled()
         deadline = time.monotonic() + wait
         while not self._waiting and not self._ends():
-            self._look(deadline)
+            self._look(room, deadline)
             if time.monotonic() >= deadline:
                 break
         if self._closed.is_set():
@@ -118,7 +118,7 @@ class S3Source(QueueSource):
         cursor, self._cursor = self._cursor, None
         return Polled(messages=messages, cursor=cursor)
 
-    def _look(self, deadline: float) -> None:
+    def _look(self, room: int, deadline: float) -> None:
         """One page and one answer of the queue, or a wait for what comes first."""
         # A pass may take hours, and the queue be unreadable: neither keeps the other back.
         now = time.monotonic()
@@ -129,7 +129,7 @@ class S3Source(QueueSource):
             until = deadline if self._due is None else min(deadline, self._due)
             pause = min(max(0.0, until - now), _SLICE)
         if self._notices is not None:
-            self._waiting.extend(self._notices.receive(pause))
+            self._waiting.extend(self._notices.receive(room, pause))
         elif pause:
             self._closed.wait(pause)
 
@@ -163,7 +163,7 @@ def _once(messages: Iterable[Message]) -> Sequence[Message]:
     return list(found.values())
 
 
-def _notices(settings: S3Settings) -> Notices | None:
+def _notices(settings: S3Settings, context: SourceContext) -> Notices | None:
     """The queue that the settings name, if they name one."""
     given = settings.notifications
     if given is None:
@@ -171,4 +171,4 @@ def _notices(settings: S3Settings) -> Notices | None:
     # The address tells its own region; a queue that is given by its name is beside the bucket.
     region = given.region or (None if given.address.region else settings.region)
     queue = Queue(given.address, region=region, endpoint=given.endpoint)
-    return Notices(settings, queue)
+    return Notices(settings, queue, context.stop)
