@@ -11,6 +11,7 @@ is not handed over any more, the whole answer at once, because the queue may giv
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 import uuid
@@ -28,6 +29,8 @@ LEAST_VISIBILITY = 30
 """Seconds for which messages are kept from others at least, whatever the queue's own setting."""
 LONGEST_VISIBILITY = 12 * 3600
 """What SQS takes."""
+AHEAD = 32 * 2**20
+"""Characters of messages that lie ready, above which nothing more is received."""
 _LOOK = 30.0  # seconds between two looks at the queue itself
 _IDLE = 5.0  # seconds after which a thread that has no room goes away
 _SLICE = 0.2  # seconds between two looks at the stop signal
@@ -43,6 +46,8 @@ class _Answer(Generic[T]):
     items: Sequence[T]
     receipts: Sequence[str]
     until: float
+    size: int
+    """Characters of the messages' bodies."""
 
 
 class Pollers(Generic[T]):
@@ -83,7 +88,7 @@ class Pollers(Generic[T]):
         self._held: deque[_Answer[T]] = deque()
         self._trouble: Exception | None = None
         self._looking = threading.Lock()
-        self._looked = 0.0
+        self._looked = -math.inf
         self._wants_look = False
         """Whether to look at the queue although there is no room: to tell how much waits there."""
         self.state: QueueState | None = None
@@ -163,6 +168,8 @@ class Pollers(Generic[T]):
 
     def _free(self) -> int:
         """How many messages may be asked for."""
+        if sum(answer.size for answer in self._held) >= AHEAD:
+            return 0
         return self._room - self._asked - sum(len(answer.items) for answer in self._held)
 
     def _over(self) -> bool:
@@ -219,7 +226,7 @@ class Pollers(Generic[T]):
         return self.visibility
 
     def _due(self) -> bool:
-        return self.state is None or time.monotonic() >= self._looked + _LOOK
+        return time.monotonic() >= self._looked + _LOOK
 
     def _took(self, asked: int, received: Sequence[Received], visibility: int) -> None:
         until = time.monotonic() + visibility / 2
@@ -231,7 +238,8 @@ class Pollers(Generic[T]):
             over = self._over()
             self._asked -= asked
             if items and not over:
-                self._held.append(_Answer(items, receipts, until))
+                size = sum(len(message.body) for message in received)
+                self._held.append(_Answer(items, receipts, until, size))
             if len(received) == asked == AT_ONCE:
                 self._target = min(self._most, self._threads + 1)
             elif not received:
@@ -246,7 +254,7 @@ class Pollers(Generic[T]):
             self._trouble = self._trouble or error
             self._target = 1
             if not isinstance(error, Throttled):
-                self.state = None  # it may be another one when it is there again
+                self._looked = -math.inf  # it may be another one when it is there again
             self._changed.notify_all()
 
     def _leave(self, receipts: Sequence[str]) -> None:

@@ -5,14 +5,15 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import pytest
 
 from connectors.aws.errors import Throttled
-from connectors.aws.polling import Pollers
+from connectors.aws.polling import AHEAD, Pollers
 from connectors.aws.queue import QueueGone, QueueState, Received
 from connectors.streams import SourceRefused, SourceUnavailable
-from tests.support.sqs import ScriptedQueue, received
+from tests.support.sqs import STATE, ScriptedQueue, received
 from tests.support.waiting import until
 
 
@@ -87,6 +88,18 @@ def test_no_more_is_asked_for_than_there_is_room(bench: Bench) -> None:
     bench.queue.release.set()
     assert max(asked.most for asked in bench.queue.asked) == 10
     assert pollers.poll(0, 0.01) == []
+
+
+def test_large_messages_are_not_piled_up(bench: Bench) -> None:
+    """What lies ready is bounded by its size as well, however much room there is."""
+    bench.queue.messages += [received("x" * (AHEAD // 30 + 1)) for _ in range(200)]
+    pollers = bench.open(most=1)
+    found = len(pollers.poll(20_000, 5))
+    until(lambda: len(bench.taken) >= found + 30, "it goes on while nobody asks")
+    until(lambda: bench.queue.under_way == 0, "no call is under way")
+    assert len(bench.taken) == found + 30
+    found += len(_all(pollers, 200 - found, 20_000))
+    assert found == 200
 
 
 def test_threads_follow_what_comes(bench: Bench) -> None:
@@ -229,7 +242,9 @@ def test_the_queue_is_looked_at_again_after_trouble(bench: Bench) -> None:
     bench.queue.faults = [SourceUnavailable("away")]
     with pytest.raises(SourceUnavailable):
         pollers.poll(10, 5)
-    assert pollers.state is None
+    assert pollers.visibility == 60, "what is known counts until then"
+    bench.queue.now = replace(STATE, visibility=90)
+    until(lambda: (pollers.poll(10, 0.02), pollers.visibility == 90)[1], "it was looked at again")
 
 
 def test_a_trigger_without_room_knows_what_waits(bench: Bench) -> None:
