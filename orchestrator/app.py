@@ -256,7 +256,9 @@ class App:
         waits = Waits(self.database, self.owner)
         self.clockwatch = ClockWatch(clock, signals, waits, steps)
         self.lease = LeaseKeeper(clock, signals, self.leases)
-        self.housekeeping = Housekeeping(clock, self.retention, self.cluster, config.keep)
+        self.housekeeping = Housekeeping(
+            clock, self.retention, Telling(self.database), self.cluster, config.keep
+        )
         self.reconciler = Reconciler(
             self.client, PutBack(self.database, self.owner), self.database.instance
         )

@@ -12,7 +12,6 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 KEY = "orch.failed"
-_BEGIN = '{"orch.failed"'
 _LARGEST = 2**31
 
 
@@ -24,7 +23,7 @@ def failed_places(stdout: str) -> Sequence[tuple[int, int]]:
     """The ranges that the first line of an output names; none if it is no such line. Raises
     BadList."""
     line, newline, _ = stdout.lstrip("\ufeff").partition("\n")
-    if not "".join(line.split()).startswith(_BEGIN):
+    if not line.lstrip().startswith("{") or f'"{KEY}"' not in line:
         return ()
     if not newline and not line.rstrip().endswith("}"):
         raise BadList("the list of failed events was cut off: print it as ranges, and first of all")
@@ -32,7 +31,10 @@ def failed_places(stdout: str) -> Sequence[tuple[int, int]]:
         found: Any = json.loads(line)
     except (ValueError, RecursionError) as error:
         raise BadList(f"the list of failed events is no JSON: {error}") from error
-    ranges = cast("dict[str, Any]", found)[KEY]
+    said = cast("dict[str, Any]", found)
+    if KEY not in said:
+        return ()  # the words stand elsewhere in it
+    ranges = said[KEY]
     if not isinstance(ranges, list):
         raise BadList('the list of failed events is no list: print {"orch.failed": [[0, 3]]}')
     return [_range(item) for item in cast("list[Any]", ranges)]

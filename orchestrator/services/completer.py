@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import structlog
@@ -11,14 +12,13 @@ import structlog
 from orchestrator import metrics
 from orchestrator.domain.clock import Clock, to_rfc3339
 from orchestrator.domain.outcome import EXIT_LOST, LOST
-from orchestrator.domain.partial import failed_places
+from orchestrator.domain.partial import BadList, failed_places
 from orchestrator.domain.retry import GiveUp, after_failure
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.domain.states import ENDED, AttemptState, RunState
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.services.loop import Service
 from orchestrator.store.endings import Endings, Settlement, Unsettled
-from orchestrator.store.inbox import SILENT
 from orchestrator.store.outbox import Callback
 from orchestrator.store.telling import Verdict
 from orchestrator.store.values import Attempt, Run
@@ -31,6 +31,21 @@ _EVENTS = {
     RunState.DEAD: "on_failure",
     RunState.CANCELLED: "on_abort",
 }
+
+
+_KEPT = (
+    "some of its events have failed, and cannot go back to their source: it was told of them "
+    "already, takes nothing back, or they are none of this run's"
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Partial:
+    """Events of a run that failed although its task succeeded: half-open ranges of their places, or
+    why that cannot be."""
+
+    failed: Sequence[tuple[int, int]] = ()
+    problem: str = ""
 
 
 class Completer(Service):
@@ -60,9 +75,7 @@ class Completer(Service):
                 break
             definitions = self._definitions.get_many([u.run.definition for u in unsettled])
             now = self._clock.now()
-            settlements = [
-                decide(u, definitions[u.run.definition], now, self._jitter) for u in unsettled
-            ]
+            settlements = [self._decide(u, definitions[u.run.definition], now) for u in unsettled]
             self._endings.settle(settlements)
             for settlement in settlements:
                 _report(settlement)
@@ -70,15 +83,37 @@ class Completer(Service):
         self._endings.finish_deletions()
         return None
 
+    def _decide(self, unsettled: Unsettled, definition: Definition, now: int) -> Settlement:
+        partial = Partial()
+        attempt = unsettled.attempt
+        if definition.queue and attempt is not None and attempt.state is AttemptState.SUCCEEDED:
+            partial = self._partial(unsettled.run, attempt)
+        return decide(unsettled, definition, now, self._jitter, partial)
+
+    def _partial(self, run: Run, attempt: Attempt) -> Partial:
+        """What the task says of events that have failed: lost, where they cannot go back."""
+        try:
+            failed = failed_places(attempt.stdout)
+        except BadList as error:
+            return Partial(problem=str(error))
+        if failed and not self._endings.can_go_back(run.id, failed):
+            return Partial(problem=_KEPT)
+        return Partial(failed=failed)
+
 
 def decide(
-    unsettled: Unsettled, definition: Definition, now: int, jitter: Callable[[], float]
+    unsettled: Unsettled,
+    definition: Definition,
+    now: int,
+    jitter: Callable[[], float],
+    partial: Partial | None = None,
 ) -> Settlement:
     """Where the run of an ended attempt goes. Pure."""
     run, attempt = unsettled.run, unsettled.attempt
-    failed: Sequence[tuple[int, int]] = ()
+    partial = partial or Partial()
 
     def ends(state: RunState, reason: str, tries: int, *, released: bool = False) -> Settlement:
+        events = Verdict(state=state, failed=partial.failed) if definition.queue else None
         return Settlement(
             blocks=definition.blocks,
             released=released or (state is RunState.DEAD and _skips(definition)),
@@ -88,7 +123,7 @@ def decide(
             tries=tries,
             room=definition.room_in(run.partition),
             rate=definition.policies.rate,
-            verdict=Verdict(state=state, failed=failed) if definition.queue else None,
+            verdict=events,
             callbacks=_callbacks(definition, run, state, reason, now),
         )
 
@@ -96,10 +131,8 @@ def decide(
         return ends(RunState.CANCELLED, run.cancel or "", run.tries)
     tries = run.tries + (1 if attempt.counted else 0)
     if attempt.state is AttemptState.SUCCEEDED:
-        if definition.queue:
-            failed = failed_places(attempt.stdout)
-        if failed and run.data.get(SILENT):
-            return ends(RunState.DEAD, "some of its events have failed", tries)
+        if partial.problem:
+            return ends(RunState.DEAD, partial.problem, tries)
         return ends(RunState.SUCCEEDED, "", tries)
     if run.cancel is not None:
         return ends(RunState.CANCELLED, run.cancel, tries)
@@ -129,7 +162,7 @@ def decide(
 
 
 def _skips(definition: Definition) -> bool:
-    return definition.queue or (definition.stream and definition.policies.on_dead == "skip")
+    return definition.stream and definition.policies.on_dead == "skip"
 
 
 def _lost(attempt: Attempt) -> str:

@@ -38,6 +38,8 @@ class Definition:
     @cached_property
     def room(self) -> int | None:
         """How many runs of a partition may be out of the line at once."""
+        if self.queue:
+            return self.policies.max_in_flight  # without order, nothing else keeps them apart
         return capacity(self.overlap, self.policies.max_in_flight, self.policies.parallelism)
 
     @cached_property

@@ -7,7 +7,7 @@ because the source has not been told of it.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 
 from connectors.queues import Gathering, Message
@@ -88,7 +88,7 @@ class Gatherer:
 
     def take(self, ticks: float, at_most: int) -> Sequence[Sequence[Line]]:
         """The first batches that are complete, or whose first message has waited long enough. They
-        are held until `taken`."""
+        are held until `taken`, or `put_back`."""
         for group, batch in list(self._open.items()):
             if ticks - batch.since >= self._window:
                 self._close(group)
@@ -96,10 +96,18 @@ class Gatherer:
         return closed
 
     def taken(self, batches: Iterable[Sequence[Line]]) -> None:
-        """These are in runs, or are given up: their source will deliver them again."""
+        """These are in runs."""
         for lines in batches:
             for line in lines:
                 self._held.pop(line.message.id, None)
+
+    def put_back(self, batches: Sequence[Sequence[Line]], known: Collection[str] = ()) -> None:
+        """These could not be runs now: they are the first to be taken again, without those that
+        are `known` to be in another run."""
+        kept = [[line for line in lines if line.message.id not in known] for lines in batches]
+        for id_ in known:
+            self._held.pop(id_, None)
+        self._closed = [lines for lines in kept if lines] + self._closed
 
     def due(self, ticks: float) -> float | None:
         """Seconds until a batch is complete by its age; None while nothing waits."""

@@ -17,17 +17,18 @@ from orchestrator import metrics
 from orchestrator.domain.clock import Clock
 from orchestrator.domain.states import TriggerState
 from orchestrator.failpoints import reach
+from orchestrator.services.batches import batch_of, checked, event_of, lines_of
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.services.opening import Opener
-from orchestrator.services.queues import batch_of, checked, event_of, lines_of
 from orchestrator.store.errors import Missing
-from orchestrator.store.inbox import AlreadyTaken, Inboxes, Terms
+from orchestrator.store.inbox import AlreadyTaken, Inboxes, NotActive, Terms
 from orchestrator.store.sources import Source, Sources
 from orchestrator.store.triggers import Triggers
 
 _log = structlog.get_logger(__name__)
 _KEEP = 256  # open receivers
 _NO_HOOK = "there is no such hook"
+_PAUSED = "the trigger is paused: send it again later"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ class Hook:
     def receive(self, request: PushRequest) -> Answer:
         """Check a request and let it be runs. Raises PushRefused."""
         if self._row.trigger_state is not TriggerState.ACTIVE:
-            raise PushRefused(503, "the trigger is paused: send it again later")
+            raise PushRefused(503, _PAUSED)
         try:
             taken = self._receiver.receive(request)
             runs = self._take_in(taken)
@@ -83,7 +84,7 @@ class Hook:
 
     def _take_in(self, taken: Taken) -> list[str]:
         """One run for each message that is not known; returns the new ones."""
-        messages = [checked(message) for message in taken.messages]
+        messages = list({message.id: checked(message) for message in taken.messages}.values())
         if not messages:
             return []
         uid, how = self._row.trigger_uid, self._definition.how
@@ -103,6 +104,8 @@ class Hook:
                 found = self._inboxes.take_in(self._row, batches, how, terms)
             except AlreadyTaken:
                 continue  # the same request came twice at once: what the other one took is known
+            except NotActive as error:
+                raise PushRefused(503, _PAUSED) from error
             reach("hook.taken")
             metrics.firings.inc(len(batches))
             return list(found.run_ids)

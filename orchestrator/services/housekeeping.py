@@ -16,6 +16,7 @@ from orchestrator.domain.clock import Clock
 from orchestrator.services.cluster import Cluster
 from orchestrator.store.errors import StoreError
 from orchestrator.store.retention import Retention
+from orchestrator.store.telling import Telling
 
 _log = structlog.get_logger(__name__)
 _SWEEP_EVERY = timedelta(minutes=10)
@@ -25,9 +26,12 @@ _IDENTITY_EVERY = timedelta(seconds=30)
 class Housekeeping:
     """Removes what is older than `keep` microseconds; asks the cluster now and then who it is."""
 
-    def __init__(self, clock: Clock, retention: Retention, cluster: Cluster, keep: int) -> None:
+    def __init__(
+        self, clock: Clock, retention: Retention, telling: Telling, cluster: Cluster, keep: int
+    ) -> None:
         self._clock = clock
         self._retention = retention
+        self._telling = telling
         self._cluster = cluster
         self._keep = keep
         self._scheduler: Any = BackgroundScheduler(
@@ -66,6 +70,9 @@ class Housekeeping:
             while gone := self._retention.sweep(before):
                 removed += gone
             self._retention.sweep_trail(before)
+            for trigger_uid in self._telling.abandoned():
+                while self._telling.forget(trigger_uid):
+                    pass
         except StoreError as error:
             _log.warning("retention failed", error=str(error))
         if removed:

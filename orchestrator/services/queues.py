@@ -6,22 +6,24 @@ received as can start: the rest waits at the source, which is made for waiting.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import structlog
 
 from connectors.payloads import Payloads
-from connectors.queues import MAX_GROUP, MAX_ID, Delivery, Described, Message, QueueSource
+from connectors.queues import Delivery, Message, QueueSource
 from connectors.streams import SourceContext, SourceError
 from orchestrator import metrics
 from orchestrator.domain.clock import SECOND, Clock
 from orchestrator.domain.states import TriggerState
 from orchestrator.failpoints import reach
+from orchestrator.services.batches import batch_of, checked, event_of
 from orchestrator.services.definitions import Definition
-from orchestrator.services.gathering import Gatherer, Line, to_line
+from orchestrator.services.gathering import Gatherer, Line
 from orchestrator.services.reader import Shelf
 from orchestrator.services.standing import EXPECTED, Standing
-from orchestrator.store.inbox import AlreadyTaken, Event, EventBatch, Terms, event_key
+from orchestrator.store.inbox import AlreadyTaken, EventBatch, NotActive, Terms
 from orchestrator.store.sources import Source
 from orchestrator.store.telling import EventState, Told
 
@@ -30,6 +32,7 @@ _log = structlog.get_logger(__name__)
 _SWEEP = 30.0  # seconds between two looks for what nobody needs
 _AGAIN = 5.0  # seconds until a source is told once more of what it did not take
 _FULL = 5.0  # seconds at most without a look while no run can start
+_QUIET = 10.0  # seconds at most in which a source that fails is left alone, whatever happens
 _IDLE = 30.0
 
 
@@ -76,6 +79,7 @@ class _Part:
 
     def __init__(self, work: QueueWork) -> None:
         self.work = work
+        self._quiet_until = 0.0
 
     @property
     def row(self) -> Source:
@@ -114,12 +118,18 @@ class _Part:
 
     def turn(self) -> float:
         """Do what there is to do; returns after how many seconds there may be more."""
+        clock = self.work.clock
+        quiet = self._quiet_until - clock.monotonic()
+        if quiet > 0:
+            return quiet
         try:
             pause = self._turn()
         except Exception as error:  # noqa: BLE001 - a plugin's code may raise anything
             if isinstance(error, EXPECTED) and self.work.context.stop.is_set():
                 return 0.0
-            return self.work.standing.failed(error, self.name)
+            pause = self.work.standing.failed(error, self.name)
+            self._quiet_until = clock.monotonic() + min(pause, _QUIET)
+            return pause
         self.work.standing.well(self.name)
         return pause
 
@@ -147,6 +157,8 @@ class Receiving(_Part):
         self._patience = patience
         self._cursor: str | None = None
         self._full = False
+        self._gave_up = False  # what the source has handed over: it begins anew, at its cursor
+        self._made: dict[tuple[str, ...], EventBatch] = {}
         self._terms = Terms(
             on_intake=source.acknowledges_on_intake,
             returns=source.returns_dead,
@@ -160,13 +172,18 @@ class Receiving(_Part):
         waiting = self._source.lag() if self.row.trigger_state is TriggerState.ACTIVE else None
         return {} if waiting is None else {"queue": waiting + self._gatherer.held}
 
+    def fits(self, row: Source) -> bool:
+        """Whether this can go on for a trigger as it is now."""
+        begins = self._gave_up and row.trigger_state is TriggerState.ACTIVE
+        return super().fits(row) and not begins
+
     def stir(self) -> bool:
         """Runs have ended: there may be room again."""
         return self._full
 
     def _turn(self) -> float:
-        if self.row.trigger_state is not TriggerState.ACTIVE:
-            self._gatherer.clear()
+        if self.row.trigger_state is not TriggerState.ACTIVE or self._gave_up:
+            self._give_up()
             return _IDLE
         clock, size = self.work.clock, max(1, self._source.gathering.size)
         room = self._runs_at_most - self.work.shelf.inboxes.open_runs(self.row.trigger_uid)
@@ -176,16 +193,24 @@ class Receiving(_Part):
         if wanted > 0:
             polled = self._source.poll(wanted, self._wait())
             reach("queue.polled")
+            if self.row.trigger_state is not TriggerState.ACTIVE:
+                self._give_up()
+                return _IDLE
             found = len(polled.messages)
-            self._take(polled.messages)
+            try:
+                self._take(polled.messages)
+            except Exception:
+                self._give_up()
+                raise
             self._cursor = polled.cursor if polled.cursor is not None else self._cursor
         if room > 0:
             self._take_in(self._gatherer.take(clock.monotonic(), room))
         if found:
             return 0.0
-        if wanted <= 0:
-            return _FULL  # an ended run wakes us
-        pauses = [self._source.interval, self._gatherer.due(clock.monotonic())]
+        due = self._gatherer.due(clock.monotonic())
+        if wanted <= 0:  # an ended run wakes us
+            return _FULL if room <= 0 or due is None else min(_FULL, due)
+        pauses = [self._source.interval, due]
         return min((pause for pause in pauses if pause), default=0.0)
 
     def _wait(self) -> float:
@@ -208,20 +233,44 @@ class Receiving(_Part):
         cursor = self._cursor if self._gatherer.held == sum(map(len, batches)) else None
         if not batches and cursor is None:
             return
+        inboxes = self.work.shelf.inboxes
         try:
-            now = self.work.clock.now()
-            made = [batch_of(self._source.describe, self.work.payloads, b, now) for b in batches]
+            made = [self._packed(lines) for lines in batches]
             reach("queue.packed")
-            how = self.work.definition.how
-            self.work.shelf.inboxes.take_in(self.row, made, how, self._terms, cursor)
-        except AlreadyTaken as error:
-            _log.info("batch given up", trigger=self.row.trigger, reason=str(error))
-        finally:
-            self._gatherer.taken(batches)
+            inboxes.take_in(self.row, made, self.work.definition.how, self._terms, cursor)
+        except NotActive:
+            self._give_up()
+            return
+        except AlreadyTaken:
+            events = [event_of(line.message) for lines in batches for line in lines]
+            self._gatherer.put_back(batches, inboxes.received(self.row.trigger_uid, events))
+            return
+        except Exception:
+            self._gatherer.put_back(batches)
+            raise
+        self._gatherer.taken(batches)
+        self._made.clear()
         reach("queue.taken")
         if cursor is not None:
             self._cursor = None
         metrics.firings.inc(len(batches))
+
+    def _packed(self, lines: Sequence[Line]) -> EventBatch:
+        """The run of a batch. Packed once, however often the store does not take it."""
+        ids = tuple(line.message.id for line in lines)
+        if ids not in self._made:
+            now = self.work.clock.now()
+            self._made[ids] = batch_of(self._source.describe, self.work.payloads, lines, now)
+        events = [event_of(line.message) for line in lines]  # with their newest receipts
+        return replace(self._made[ids], events=events)
+
+    def _give_up(self) -> None:
+        """Forget what is in no run yet, and what the source thinks that we have: opened anew it
+        hands that over once more."""
+        self._gave_up = True
+        self._gatherer.clear()
+        self._made.clear()
+        self._cursor = None
 
 
 class Reporting(_Part):
@@ -237,7 +286,11 @@ class Reporting(_Part):
     def _turn(self) -> float:
         again = _IDLE
         if self.work.source is not None:
-            again = min(again, self._report(self.work.source), self._extend(self.work.source))
+            try:
+                again = self._report(self.work.source)
+            finally:  # whatever it does not take, it is to wait with the others
+                extension = self._extend(self.work.source)
+            again = min(again, extension)
         ticks = self.work.clock.monotonic()
         if ticks >= self._sweep_at:
             self._sweep_at = ticks + _SWEEP
@@ -292,50 +345,6 @@ class Reporting(_Part):
                 _log.warning("objects stay for now", trigger=row.trigger, error=str(error))
                 return
             shelf.leftovers.removed([run_id for run_id, _ in found])
-
-
-def batch_of(
-    describe: Callable[[Sequence[Message]], Described],
-    payloads: Payloads,
-    lines: Sequence[Line],
-    now: int,
-) -> EventBatch:
-    """What the run for some messages gets. Writes an object where they are large."""
-    messages = [line.message for line in lines]
-    described = describe(messages)
-    name = event_key([(message.id, 0) for message in messages])
-    inputs = payloads.pack(name, b"".join(line.text for line in lines))
-    values = {**described.values, "batch": {"count": len(messages)}}
-    if len(messages) == 1:
-        values = {"event": messages[0].body, **values}
-    return EventBatch(
-        events=[event_of(message) for message in messages],
-        group=messages[0].group,
-        values=values,
-        inputs=[*inputs, *described.inputs],
-        at=min(now if message.at is None else message.at for message in messages),
-    )
-
-
-def checked(message: Message) -> Message:
-    """The message itself. Raises ValueError for an id that cannot be one."""
-    if not 0 < len(message.id) <= MAX_ID or not message.id.isprintable():
-        shown = message.id[:60].encode("unicode_escape").decode()
-        raise ValueError(f"the connector gave a message the id {shown!r}")
-    if len(message.group) > MAX_GROUP or not message.group.isprintable():
-        shown = message.group[:60].encode("unicode_escape").decode()
-        raise ValueError(f"the connector gave a message the group {shown!r}")
-    return message
-
-
-def lines_of(messages: Collection[Message]) -> list[Line]:
-    """Messages with their lines."""
-    return [to_line(message) for message in messages]
-
-
-def event_of(message: Message) -> Event:
-    """A message as the inbox knows it."""
-    return Event(id=message.id, receipt=message.receipt, expires=message.expires or 0)
 
 
 def _delivery(told: Told) -> Delivery:

@@ -16,7 +16,6 @@ from orchestrator.domain.states import Origin
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.store.claims import Claim
 from orchestrator.store.errors import Missing
-from orchestrator.store.inbox import SILENT
 from orchestrator.store.seal import Seal
 from orchestrator.store.streams import BROUGHT
 from orchestrator.store.triggers import Triggers
@@ -159,7 +158,7 @@ def _inputs(run: Run) -> list[dict[str, Any]]:
 
 def _resumed(run: Run) -> dict[str, Any]:
     """The source's own values; a long-lived consumer begins where its progress ends."""
-    data = {key: value for key, value in run.data.items() if key not in (BROUGHT, SILENT)}
+    data = {key: value for key, value in run.data.items() if key != BROUGHT}
     if run.life_us is None or run.range_end is None:
         return data
     root = next(iter(data))

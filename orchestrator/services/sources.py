@@ -277,13 +277,19 @@ class SourceService(Service):
             )
             for seat in all_of[uid]:
                 seat.reader.stop()
-                if seat is not hung:
-                    self._crew.submit(seat.reader.close)
-            if hung.thread is not None:
-                self._crew.let_go(hung.thread)
+                if seat.thread is not None:
+                    self._crew.let_go(seat.thread)  # of the others, too: nobody watches them now
+            # Closing what hangs may hang as well.
+            others = [seat for seat in all_of[uid] if seat is not hung]
+            threading.Thread(target=_close_all, args=(others,), daemon=True).start()
             self._shelf.sources.tell(uid, SourceState.STUCK, detail)
             self._registered.set()
             self.wake()
+
+
+def _close_all(seats: Sequence[_Seat]) -> None:
+    for seat in seats:
+        seat.reader.close()
 
 
 def _lag(seats: Sequence[_Seat]) -> Mapping[str, int]:

@@ -15,7 +15,7 @@ from orchestrator.store.lines import hold, move_done, promote
 from orchestrator.store.outbox import Callback, put
 from orchestrator.store.rows import to_attempt, to_run
 from orchestrator.store.schema import attempts, runs, triggers
-from orchestrator.store.telling import Verdict, settle_events
+from orchestrator.store.telling import Verdict, can_go_back, settle_events
 from orchestrator.store.values import Attempt, Run
 from orchestrator.store.writer import Tx
 
@@ -75,6 +75,11 @@ class Endings:
             ]
         return [Unsettled(run=found[a.run_id], attempt=a) for a in ended] + unwanted
 
+    def can_go_back(self, run_id: str, failed: Sequence[tuple[int, int]]) -> bool:
+        """Whether the source would take back all events of these places of a run."""
+        with self._db.read() as conn:
+            return can_go_back(conn, run_id, failed)
+
     def settle(self, settlements: Sequence[Settlement]) -> int:
         """Move runs; returns how many moved. Those that moved meanwhile are left as they are."""
         return self._db.write(lambda tx: self._settle(tx, settlements), "settle")
@@ -87,7 +92,10 @@ class Endings:
         ending = [s.unsettled.run for s in settlements if s.state in ENDED]
         hold(tx.conn, [(run.trigger_uid, run.partition) for run in ending])
         for settlement in settlements:
-            run = settlement.unsettled.run
+            run, verdict = settlement.unsettled.run, settlement.verdict
+            partial = verdict.failed if settlement.state is RunState.SUCCEEDED and verdict else ()
+            if partial and not can_go_back(tx.conn, run.id, partial):
+                continue  # its source was told of one meanwhile: decided anew
             changed = self._move(tx, settlement, now)
             _mark_settled(tx, settlement.unsettled.attempt)
             if not changed:
@@ -95,8 +103,11 @@ class Endings:
             moved += 1
             if settlement.state in ENDED:
                 touched[run.trigger_uid, run.partition] = settlement
-                if settlement.verdict is not None:
-                    settle_events(tx.conn, run.id, settlement.verdict, now)
+                if verdict is not None:
+                    if settle_events(tx.conn, run.id, verdict, now):
+                        # The source has them all: there is nothing here to decide about.
+                        mine = runs.c.id == run.id
+                        tx.conn.execute(update(runs).where(mine).values(released=True))
                     told = True
                 put(tx, run.id, settlement.callbacks, now)
         for (uid, partition), settlement in touched.items():

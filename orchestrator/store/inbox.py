@@ -14,12 +14,12 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, case, delete, func, select, update
 
 from orchestrator.domain.signals import Topic
-from orchestrator.domain.states import Origin, Queue, RunState
+from orchestrator.domain.states import Origin, Queue, RunState, TriggerState
 from orchestrator.store import schema
 from orchestrator.store.database import Database, canonical
 from orchestrator.store.intake import new_run
 from orchestrator.store.lines import hold, promote
-from orchestrator.store.schema import inbox, runs, sources
+from orchestrator.store.schema import inbox, runs, sources, triggers
 from orchestrator.store.sources import Source
 from orchestrator.store.streams import BROUGHT, How
 from orchestrator.store.telling import EventState, chunks
@@ -27,7 +27,6 @@ from orchestrator.store.writer import Tx
 
 LINE = "inbox"  # the partition of runs that are in no group
 GROUP = "group/"  # and its name before that of a group
-SILENT = "silent"  # in a run's values: its source takes nothing back
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +87,7 @@ _AGAIN = (
         at=bindparam("v_at"),
         extend_at=bindparam("v_extend_at"),
         expires_at=bindparam("v_expires_at"),
+        round=bindparam("v_round"),
     )
 )
 
@@ -115,10 +115,12 @@ class Inboxes:
                 if event.id in joined and event.receipt
             ]
             if rows:
-                self._db.write(
-                    lambda tx: self._db.dialect.execute_many(tx.conn, _RECEIVED, rows), "inbox"
-                )
+                self._db.write(lambda tx: self._receive(tx, rows), "inbox")
         return joined
+
+    def _receive(self, tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+        self._db.dialect.execute_many(tx.conn, _RECEIVED, rows)
+        tx.notify(Topic.TELL)
 
     def take_in(
         self,
@@ -131,7 +133,7 @@ class Inboxes:
         """Let batches be runs, and remember how far the source has looked.
 
         Raises AlreadyTaken, and changes nothing, where an event has come in meanwhile by another
-        way.
+        way; NotActive where the trigger was paused or deleted meanwhile.
         """
         return self._db.write(
             lambda tx: self._take_in(tx, source, batches, how, terms, cursor), "inbox"
@@ -149,6 +151,9 @@ class Inboxes:
         uid, now = source.trigger_uid, self._db.clock.now()
         places = {line_of(batch.group) for batch in batches}
         hold(tx.conn, [(uid, place) for place in places])
+        state = tx.conn.scalar(select(triggers.c.state).where(triggers.c.uid == uid))
+        if batches and state != TriggerState.ACTIVE:
+            raise NotActive(f"the trigger is {state}")
         ids: list[str] = []
         rounds = {
             row.id: row.round
@@ -160,11 +165,18 @@ class Inboxes:
             # Within a group runs go by their due times: each later than the one before.
             due_at = latest[place] = max(batch.at, latest.get(place, 0) + 1)
             row = self._run(source, batch, place, rounds, due_at, how, now)
-            fresh = self._db.dialect.insert_ignore(tx.conn, runs, [row])
-            state = EventState.ACKNOWLEDGE if terms.on_intake else EventState.HELD
-            if not fresh and _has_succeeded(tx.conn, row["id"]):
-                state = EventState.ACKNOWLEDGE  # its run was found on the cluster after a restore
-            self._put(tx.conn, uid, row["id"], batch, rounds, state, terms, now)
+            found, again = None, 0
+            while not self._db.dialect.insert_ignore(tx.conn, runs, [row]):
+                found = _joinable(tx.conn, row["id"])
+                if found is not None:
+                    break
+                again += 1
+                later = {event.id: rounds.get(event.id, 0) + again for event in batch.events}
+                row = self._run(source, batch, place, later, due_at, how, now)
+            state = EventState.HELD
+            if terms.on_intake or found is RunState.SUCCEEDED:
+                state = EventState.ACKNOWLEDGE
+            self._put(tx.conn, uid, row["id"], batch, rounds, again, state, terms, now)
             ids.append(row["id"])
         for place in places:
             room = 1 if place != LINE else how.room
@@ -174,7 +186,7 @@ class Inboxes:
                 update(sources).where(sources.c.trigger_uid == uid).values(cursor=cursor)
             )
         if batches:
-            tx.notify(Topic.CHANGED)
+            tx.notify(Topic.CHANGED, Topic.TELL)
         return TakenIn(run_ids=ids)
 
     def _run(
@@ -190,8 +202,6 @@ class Inboxes:
         data = dict(batch.values)
         if batch.inputs:
             data[BROUGHT] = len(batch.inputs)
-        if not any(event.receipt for event in batch.events):
-            data[SILENT] = True
         row = new_run(
             self._db.instance,
             source.trigger_uid,
@@ -218,33 +228,36 @@ class Inboxes:
         run_id: str,
         batch: EventBatch,
         rounds: Mapping[str, int],
+        again: int,
         state: EventState,
         terms: Terms,
         now: int,
     ) -> None:
         new: list[dict[str, Any]] = []
-        again: list[dict[str, Any]] = []
+        back: list[dict[str, Any]] = []
         for place, event in enumerate(batch.events):
             mine = (
                 EventState.DONE if state is EventState.ACKNOWLEDGE and not event.receipt else state
             )
-            values = {
+            extended = terms.extend_us and mine is EventState.HELD and event.receipt
+            values: dict[str, Any] = {
                 "run_id": run_id,
                 "place": place,
                 "state": mine.value,
                 "receipt": event.receipt,
                 "at": now,
-                "extend_at": now + terms.extend_us if terms.extend_us and event.receipt else None,
+                "extend_at": now + terms.extend_us if extended else None,
                 "expires_at": max(event.expires, now + terms.keep_us),
+                "round": rounds.get(event.id, 0) + again,
             }
             if event.id in rounds:
                 row = {f"v_{key}": value for key, value in values.items()}
-                again.append({"b_uid": uid, "b_id": event.id, **row})
+                back.append({"b_uid": uid, "b_id": event.id, **row})
             else:
                 more = {"grp": batch.group, "returns": terms.returns, "keep_us": terms.keep_us}
                 new.append({"trigger_uid": uid, "id": event.id, **values, **more})
         fresh = self._db.dialect.insert_ignore(conn, inbox, new) == len(new)
-        if not fresh or not all(self._db.dialect.update_many(conn, _AGAIN, again)):
+        if not fresh or not all(self._db.dialect.update_many(conn, _AGAIN, back)):
             raise AlreadyTaken("an event of this batch is in another run")
 
     def keep_cursor(self, trigger_uid: str, cursor: str) -> None:
@@ -291,6 +304,10 @@ class AlreadyTaken(Exception):
     """An event came in by another way at the same time."""
 
 
+class NotActive(Exception):
+    """The trigger was paused or deleted since its events were received."""
+
+
 def line_of(group: str) -> str:
     """The partition in which the runs of a group stand."""
     return f"{GROUP}{group}" if group else LINE
@@ -333,6 +350,12 @@ def _latest(conn: Connection, uid: str, places: Collection[str]) -> dict[str, in
     return found
 
 
-def _has_succeeded(conn: Connection, run_id: str) -> bool:
-    state = conn.scalar(select(runs.c.state).where(runs.c.id == run_id))
-    return state == RunState.SUCCEEDED
+def _joinable(conn: Connection, run_id: str) -> RunState | None:
+    """The state of a run with the key of a new one, if its events may join it: it goes on, or was
+    found on the cluster after a restore. Otherwise its events were forgotten since it ended."""
+    row = conn.execute(
+        select(runs.c.state, runs.c.origin, runs.c.ended_at).where(runs.c.id == run_id)
+    ).one()
+    state = RunState(row.state)
+    found = row.origin == Origin.RESTORED and state is RunState.SUCCEEDED
+    return state if found or row.ended_at is None else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ColumnElement, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, func, insert, or_, select, update
 
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import Origin, Queue, RunState, TriggerState
@@ -21,12 +21,13 @@ from orchestrator.store.database import Database
 from orchestrator.store.errors import Conflict, Missing
 from orchestrator.store.intake import new_run
 from orchestrator.store.lines import hold, move_done
-from orchestrator.store.schema import orchestrators, partitions, runs, sources, triggers
+from orchestrator.store.schema import inbox, orchestrators, partitions, runs, sources, triggers
 from orchestrator.store.writer import Tx
 
 STRIDE = 1 << 20
 """Between the ordinals of two runs of a stream: a run may be halved twenty times in its place."""
 
+_TELL_FOR = 600_000_000  # µs for which a deleted trigger's source is told what became of its events
 MOVED = "checkpoint"  # the reason of the run that bridges a jump by command
 
 
@@ -99,14 +100,22 @@ class Sources:
         self._owner = owner
 
     def all(self) -> list[Source]:
-        """The sources that somebody has to look after: of triggers that are not deleted, or whose
-        runs have left objects behind."""
+        """The sources that somebody has to look after: of triggers that are not deleted, whose
+        runs have left objects behind, or that are still to be told of their events."""
         leftover = (
             select(runs.c.id)
             .where(runs.c.trigger_uid == sources.c.trigger_uid, schema.has_payload)
             .exists()
         )
-        statement = _SOURCE.where(or_(triggers.c.state != TriggerState.DELETED, leftover))
+        # A source that cannot be told within a while delivers again, and nobody is there.
+        lately = triggers.c.updated_at > self._db.clock.now() - _TELL_FOR
+        untold = (
+            select(inbox.c.id)
+            .where(inbox.c.trigger_uid == sources.c.trigger_uid, schema.is_to_tell)
+            .exists()
+        )
+        here = triggers.c.state != TriggerState.DELETED
+        statement = _SOURCE.where(or_(here, leftover, and_(lately, untold)))
         with self._db.read() as conn:
             return [_source(row) for row in conn.execute(statement).mappings()]
 

@@ -23,6 +23,7 @@ from sqlalchemy import (
     delete,
     func,
     literal,
+    or_,
     select,
     update,
 )
@@ -30,7 +31,7 @@ from sqlalchemy import (
 from orchestrator.domain.states import RunState
 from orchestrator.store import schema
 from orchestrator.store.database import Database
-from orchestrator.store.schema import inbox
+from orchestrator.store.schema import inbox, triggers
 from orchestrator.store.writer import Tx
 
 _IN_CHUNK = 500
@@ -184,6 +185,16 @@ class Telling:
 
         self._db.write(operation, "extend")
 
+    def abandoned(self) -> list[str]:
+        """Deleted triggers whose events are still known: nobody reads their source any more."""
+        known = (
+            select(inbox.c.id)
+            .where(inbox.c.trigger_uid == triggers.c.uid, schema.is_known)
+            .exists()
+        )
+        with self._db.read() as conn:
+            return list(conn.scalars(select(triggers.c.uid).where(schema.is_deleted, known)))
+
     def forget(self, trigger_uid: str) -> int:
         """Forget ids that are known no longer, some at a time; returns how many."""
 
@@ -204,8 +215,35 @@ class Telling:
         return self._db.write(operation, "sweep")
 
 
-def settle_events(conn: Connection, run_id: str, verdict: Verdict, now: int) -> None:
-    """Move the events of a run that has ended, in the transaction that ends it."""
+def can_go_back(conn: Connection, run_id: str, failed: Sequence[tuple[int, int]]) -> bool:
+    """Whether the source would take back all events of these places of a run: it has not been told
+    of any of them, and each was delivered with something to tell it by."""
+    places: set[int] = set()
+    within = [inbox.c.place.between(first, end - 1) for first, end in failed]
+    statement = select(inbox.c.place).where(
+        inbox.c.run_id == run_id,
+        inbox.c.state == EventState.HELD,
+        inbox.c.receipt != "",
+        or_(*within),
+    )
+    places.update(conn.scalars(statement.with_for_update()))
+    wanted = sum(end - first for first, end in _merged(failed))
+    return len(places) == wanted
+
+
+def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
+    merged: list[tuple[int, int]] = []
+    for first, end in sorted(ranges):
+        if merged and first <= merged[-1][1]:
+            merged[-1] = merged[-1][0], max(end, merged[-1][1])
+        else:
+            merged.append((first, end))
+    return merged
+
+
+def settle_events(conn: Connection, run_id: str, verdict: Verdict, now: int) -> bool:
+    """Move the events of a run that has ended, in the transaction that ends it. Returns whether
+    all of them go back to the source."""
     mine = (inbox.c.run_id == run_id) & (inbox.c.state == EventState.HELD)
     silent = inbox.c.receipt == ""
     good = case((silent, EventState.DONE), else_=EventState.ACKNOWLEDGE)
@@ -221,6 +259,10 @@ def settle_events(conn: Connection, run_id: str, verdict: Verdict, now: int) -> 
         else_=inbox.c.keep_us + literal(now),
     )
     conn.execute(update(inbox).where(mine).values(state=state, extend_at=None, expires_at=until))
+    if verdict.state is not RunState.DEAD:
+        return False
+    states = set(conn.scalars(select(inbox.c.state).where(inbox.c.run_id == run_id)))
+    return states == {EventState.GIVE_BACK}
 
 
 def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
