@@ -1,4 +1,4 @@
-"""`make soak`: streams and files while daemon, broker and node are killed at random."""
+"""`make soak`: streams, queues and files while daemon, broker and node are killed at random."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.soak import files
+from tests.soak import files, queues
 from tests.soak.kafka import Plan, Soak
 from tests.soak.modes import MODES
+from tests.support.elasticmq import ElasticMq
 from tests.support.kafka import Kafka
 
 _DIR = "where data goes; what a failed soak leaves behind stays there"
@@ -26,6 +27,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     place = Path(tempfile.mkdtemp(dir=options.dir)).resolve()
     if options.source == "files":
         _files(options, seed, place)
+    elif options.source == "queues":
+        _queues(options, seed, place)
     else:
         _kafka(options, seed, place)
     shutil.rmtree(place)
@@ -48,6 +51,26 @@ def _files(options: argparse.Namespace, seed: int, place: Path) -> None:
             f" {result.runs:,} runs, {result.attempts:,} attempts, audit ok,"
             f" {result.seconds:.0f} s"
         )
+
+
+def _queues(options: argparse.Namespace, seed: int, place: Path) -> None:
+    server = ElasticMq()
+    try:
+        plan = queues.Plan(
+            seed=seed,
+            messages=options.messages,
+            kills=queues.Plan.kills if options.kills is None else options.kills,
+        )
+        _say(f"{plan}")
+        result = queues.Soak(plan, server, place / "queues", _say).run()
+        _say(
+            f"queues: {result.messages:,} messages in {result.runs:,} runs, {result.attempts:,}"
+            f" attempts, {result.failed:,} of which failed, {result.dead:,} runs dead,"
+            f" {result.twice:,} messages handled twice"
+            f" ({100 * result.twice / result.messages:.2f} %), audit ok, {result.seconds:.0f} s"
+        )
+    finally:
+        server.close()
 
 
 def _kafka(options: argparse.Namespace, seed: int, place: Path) -> None:
@@ -77,11 +100,12 @@ def _kafka(options: argparse.Namespace, seed: int, place: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("source", choices=["kafka", "files"], help="what is soaked")
+    parser.add_argument("source", choices=["kafka", "files", "queues"], help="what is soaked")
     parser.add_argument("--mode", action="append", choices=MODES, help="default: one after another")
     parser.add_argument("--records", type=int, default=Plan.records, help="or lines")
+    parser.add_argument("--messages", type=int, default=queues.Plan.messages)
     parser.add_argument("--partitions", type=int, default=Plan.partitions)
-    parser.add_argument("--kills", type=int, help="of the daemon; kafka: 20, files: 10")
+    parser.add_argument("--kills", type=int, help="of the daemon; files: 10, else 20")
     parser.add_argument("--broker-restarts", type=int, default=Plan.broker_restarts)
     parser.add_argument("--node-restarts", type=int, default=Plan.node_restarts)
     parser.add_argument("--client", choices=["kafka-python", "confluent"], default=Plan.client)
