@@ -23,6 +23,8 @@ class Content(Protocol):
     """Bytes at offsets, open for reading."""
 
     packed: bool
+    whole: bool
+    """False where the last reading has met an end that should not be there."""
 
     def read(self, offset: int, size: int) -> bytes:
         """Up to so many bytes; fewer at the end. Raises OSError, :class:`Damaged`."""
@@ -41,6 +43,7 @@ class Plain:
     """A file as it is."""
 
     packed = False
+    whole = True
 
     def __init__(self, file: int) -> None:
         """`file` is a descriptor, which belongs to this object from now on."""
@@ -59,7 +62,7 @@ class Plain:
 
 
 class _Stream(Protocol):
-    def read(self, size: int, /) -> bytes: ...
+    def read1(self, size: int, /) -> bytes: ...
     def close(self) -> None: ...
 
 
@@ -75,6 +78,8 @@ class Packed:
         self._stream: _Stream | None = None
         self._at = 0
         self._seen: tuple[int, int] = (-1, -1)
+        self._damage: str | None = None
+        self.whole = True
 
     def read(self, offset: int, size: int) -> bytes:
         info = self.stat()
@@ -89,6 +94,8 @@ class Packed:
         while size > 0 and (block := self._next(min(_STEP, size))):
             blocks.append(block)
             size -= len(block)
+        if self._damage is not None and not blocks:
+            raise Damaged(self._damage)
         return b"".join(blocks)
 
     def stat(self) -> os.stat_result:
@@ -108,6 +115,7 @@ class Packed:
         os.lseek(self._file, 0, os.SEEK_SET)
         below = io.FileIO(self._file, "rb", closefd=False)
         self._at = 0
+        self.whole, self._damage = True, None
         if self._zstd:
             import zstandard
 
@@ -119,18 +127,25 @@ class Packed:
 
     def _next(self, size: int) -> bytes:
         assert self._stream is not None
+        if self._damage is not None:
+            return b""
         try:
-            block = self._stream.read(size)
+            # What comes before the damage comes, too.
+            block = self._stream.read1(size)
         except EOFError:
-            block = b""
+            block, self.whole = b"", False
         except (zlib.error, gzip.BadGzipFile, ValueError) as error:
-            raise Damaged(f"the compressed file is damaged: {error}") from error
+            block = self._damaged(error)
         except Exception as error:
             if type(error).__name__ != "ZstdError":
                 raise
-            raise Damaged(f"the compressed file is damaged: {error}") from error
+            block = self._damaged(error)
         self._at += len(block)
         return block
+
+    def _damaged(self, error: Exception) -> bytes:
+        self.whole, self._damage = False, f"the compressed file is damaged: {error}"
+        return b""
 
 
 def content(file: int, name: str) -> Content:

@@ -315,7 +315,7 @@ class FileSource(StreamSource):
         if chunk:
             life.quiet_since = now
             lane.feed(chunk, now)
-        life.changed = len(chunk) == size
+        life.changed = bool(chunk) if life.content.packed else len(chunk) == size
         life.size = max(life.size, lane.end)
         return life.changed
 
@@ -371,6 +371,8 @@ class FileSource(StreamSource):
             long = now - since >= max(_GONE, self._flush_after)
             return "gone" if long and self._lives.successor(life) else None
         if life.changed or not self._rotated(life) or now - life.quiet_since < self._flush_after:
+            return None
+        if not life.content.whole:
             return None
         if life.removed:
             return "removed"

@@ -198,6 +198,41 @@ def test_compressed_while_it_is_read(logs: Path, follow: Any, restarted: bool, e
     assert sorted(follower.lines()) == sorted([b"new", *(line.encode() for line in lines)])
 
 
+@pytest.mark.parametrize("damage", ["cut", "garbled"])
+def test_a_compressed_file_that_is_damaged(logs: Path, follow: Any, damage: str):
+    """What can be read of it is read; its partition is never said to be complete."""
+    log = logs / "app.log"
+    lines = [f"line {number} {os.urandom(20).hex()}" for number in range(20_000)]
+    _write(log, "\n".join(lines) + "\n")
+    follower = follow(log, batch_lines=100)
+    follower.turn()
+    follower.close()
+    packed = bytearray(gzip.compress(log.read_bytes()))
+    half = len(packed) // 2
+    if damage == "garbled":
+        packed[half : half + 1000] = bytes(1000)
+    (logs / "app.log.1.gz").write_bytes(packed[:half] if damage == "cut" else packed)
+    log.unlink()
+    _write(log, "new\n")
+    follower.open()
+    refused: list[str] = []
+
+    def done() -> bool:
+        try:
+            follower.turn()
+        except SourceRefused as error:
+            refused.append(str(error))
+        read = b"new" in follower.lines() and len(follower.lines()) > 5_000
+        return read and (refused or damage == "cut")
+
+    until(done, "what can be read", show=lambda: (follower.positions, refused))
+    for _ in range(10):
+        done()
+    assert END not in follower.positions.values()
+    assert follower.lines()[:100] == [line.encode() for line in lines[:100]]
+    assert all("app.log.1.gz: the compressed file is damaged" in one for one in refused)
+
+
 def test_rotated_several_times_while_nobody_looks(logs: Path, follow: Any):
     """Files that came and went meanwhile are found among those that rotating has made; those from
     before the trigger are left alone."""
