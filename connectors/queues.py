@@ -41,6 +41,8 @@ class Message:
     group. At most 200 printable characters."""
     at: int | None = None
     """When the event happened, microseconds since the epoch; None: now."""
+    weight: int = 0
+    """What counts towards `Gathering.weight`, such as the bytes of the object that it tells of."""
     expires: int | None = None
     """Until when the source may deliver it again, microseconds since the epoch: so long its id is
     remembered, at least. None: `QueueSource.remember_for` after its run has ended."""
@@ -96,6 +98,8 @@ class Gathering:
     """So many messages."""
     bytes: int = 0
     """So many bytes of them; 0: what fits into a run."""
+    weight: int = 0
+    """So much weight of them; 0: whatever they weigh."""
     window: int = 0
     """The first of them has waited so long, microseconds."""
 

@@ -79,6 +79,7 @@ def message(found: Found, settings: S3Settings, now: int, receipt: str = "") -> 
         # One that no node can fetch would keep the others of its run from running.
         group=found.digest if settings.input == "source" and not fetchable(found.key) else "",
         at=modified,
+        weight=found.size,
         expires=max(seen_until, now) + _REMEMBER,
     )
 

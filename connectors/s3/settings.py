@@ -239,6 +239,12 @@ class S3Settings(BaseModel):
     batch_size: Annotated[int, Whole(1, 10_000)] = Field(
         1, description="Objects of one run at most.", examples=[100]
     )
+    batch_bytes: Annotated[int, Whole(1, 2**50)] | None = Field(
+        None,
+        description="Bytes of the objects of one run at most, all of them together; an object that"
+        " is larger has a run of its own.",
+        examples=[1_000_000_000],
+    )
     batch_window: Annotated[int, Span(high=DAY, zero=True)] | None = Field(
         None,
         description="A run that does not have `batch_size` objects goes this long after the first"
@@ -298,6 +304,7 @@ class S3Settings(BaseModel):
     def _useless(self) -> list[Problem]:
         """Settings that would do nothing."""
         without = (
+            ("batch_bytes", self.batch_size == 1, "with batch_size 1", "set `batch_size`"),
             ("batch_window", self.batch_size == 1, "with batch_size 1", "set `batch_size`"),
             ("keep", self.storage is None, "without `storage`", "set `storage`"),
             ("reconcile", self.notifications is None, "without `notifications`", "set `interval`"),

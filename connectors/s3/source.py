@@ -75,6 +75,7 @@ class S3Source(QueueSource):
         return Gathering(
             size=size,
             bytes=_LISTED if self._settings.input == "source" else 0,
+            weight=self._settings.batch_bytes or 0,
             window=self._settings.window if size > 1 else 0,
         )
 

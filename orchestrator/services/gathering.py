@@ -27,6 +27,7 @@ class _Open:
     since: float  # monotonic
     lines: list[Line] = field(default_factory=list[Line])
     size: int = 0
+    weight: int = 0
 
 
 def to_line(message: Message) -> Line:
@@ -43,6 +44,7 @@ class Gatherer:
         """`limit` is how many bytes one run may be given."""
         self._size = max(1, gathering.size)
         self._bytes = min(limit, gathering.bytes or limit)
+        self._weight = gathering.weight
         self._window = gathering.window / SECOND
         self._open: dict[str, _Open] = {}
         self._closed: list[list[Line]] = []
@@ -65,15 +67,22 @@ class Gatherer:
     def _put(self, line: Line, ticks: float) -> None:
         group = line.message.group
         batch = self._open.get(group)
-        if batch is not None and batch.size + len(line.text) > self._bytes:
+        if batch is not None and not self._has_room(batch, line):
             self._close(group)
             batch = None
         if batch is None:
             batch = self._open[group] = _Open(since=ticks)
         batch.lines.append(line)
         batch.size += len(line.text)
-        if len(batch.lines) >= self._size or batch.size >= self._bytes:
+        batch.weight += line.message.weight
+        full = len(batch.lines) >= self._size or batch.size >= self._bytes
+        if full or (self._weight and batch.weight >= self._weight):
             self._close(group)
+
+    def _has_room(self, batch: _Open, line: Line) -> bool:
+        if batch.size + len(line.text) > self._bytes:
+            return False
+        return not self._weight or batch.weight + line.message.weight <= self._weight
 
     def _close(self, group: str) -> None:
         self._closed.append(self._open.pop(group).lines)

@@ -60,6 +60,8 @@ ARN = "arn:aws:sqs:eu-central-1:123456789012:new-logs"
         ({"batch_size": 0}, "batch_size", "not within"),
         ({"batch_size": 10_001}, "batch_size", "not within"),
         ({"batch_window": "1m"}, "batch_window", "does nothing with batch_size 1"),
+        ({"batch_bytes": 9}, "batch_bytes", "does nothing with batch_size 1"),
+        ({"batch_size": 9, "batch_bytes": 0}, "batch_bytes", "not within"),
         ({"batch_size": 9, "batch_window": "2d"}, "batch_window", "too long"),
         ({"input": "object"}, "input", "is not accepted"),
         ({"storage": "bucket"}, "storage", "not an address"),
