@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,9 @@ from orchestrator.domain.clock import HOUR, SECOND
 from orchestrator.domain.states import AttemptState, RunState
 from orchestrator.services.completer import Completer, decide
 from orchestrator.services.definitions import Definition, Definitions
+from orchestrator.store import endings as store_endings
 from orchestrator.store.endings import Settlement
+from orchestrator.store.values import Run
 from tests.support.desk import Desk
 from tests.support.ledger import define
 
@@ -127,3 +130,39 @@ def test_the_service_settles_everything(desk: Desk) -> None:
     states = [run.state for run in desk.ledger.runs()]
     assert states == [RunState.SUCCEEDED] * 3 + [RunState.CANCELLED] * 2
     assert desk.ledger.scalar("SELECT state FROM triggers") == "deleted"
+
+
+QUEUE = replace(define(), queue=True)
+
+
+def completed(desk: Desk, monkeypatch: pytest.MonkeyPatch, stdout: str, *, back: bool) -> Run:
+    """Let a run of a source without order end with this output, and its task succeed."""
+    ledger = desk.ledger
+    [run] = ledger.fire(ledger.trigger(definition=QUEUE))
+    [flight] = ledger.claim()
+    ledger.end(ledger.accept(flight), stdout=stdout)
+    monkeypatch.setattr(ledger.endings, "can_go_back", lambda _run, _failed: back)
+    monkeypatch.setattr(store_endings, "can_go_back", lambda _conn, _run, _failed: back)
+    Completer(desk.clock, desk.signals, ledger.endings, Definitions(ledger.triggers)).run_once()
+    return ledger.run(run)
+
+
+def test_events_that_failed_go_back_or_keep_their_run(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A run whose task names events that its source does not take back is dead, and not let go."""
+    said = '{"orch.failed": [[0, 1]]}\n'
+    assert completed(desk, monkeypatch, said, back=True).state is RunState.SUCCEEDED
+
+
+@pytest.mark.parametrize(
+    ("stdout", "why"),
+    [('{"orch.failed": [[0, 1]]}\n', "cannot go back"), ('{"orch.failed": [[0, 1', "cut off")],
+)
+def test_events_that_cannot_go_back_are_kept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, stdout: str, why: str
+) -> None:
+    """With the reason, and for a person to decide; also what only now turns out to be no list."""
+    run = completed(desk, monkeypatch, stdout, back=False)
+    assert (run.state, run.released) == (RunState.DEAD, False)
+    assert why in run.reason
