@@ -75,6 +75,7 @@ class Hook:
                 sender=request.sender,
                 status=refused.status,
                 reason=refused.reason,
+                cause=None if refused.__cause__ is None else str(refused.__cause__),
             )
             raise
         except SourceError as error:
