@@ -223,7 +223,7 @@ def test_a_compressed_file_that_is_damaged(logs: Path, follow: Any, damage: str)
         except SourceRefused as error:
             refused.append(str(error))
         read = b"new" in follower.lines() and len(follower.lines()) > 5_000
-        return read and (refused or damage == "cut")
+        return read and (bool(refused) or damage == "cut")
 
     until(done, "what can be read", show=lambda: (follower.positions, refused))
     for _ in range(10):
