@@ -7,6 +7,7 @@ what was produced is done.
 from __future__ import annotations
 
 import shlex
+import shutil
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -15,8 +16,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import requests
 
 from bacalhau_client.devnode import DevNode, DevNodeConfig
+from orchestrator.store import backup
 from tests.soak import follower
 from tests.support import checker
 from tests.support.daemon import Daemon, Gone
@@ -24,18 +27,25 @@ from tests.support.inprocess import Witness, lines
 from tests.support.jobs import IMAGES
 from tests.support.kafka import Kafka
 from tests.support.kafkajobs import given, kafka_shell
+from tests.support.proxy import Proxy
 from tests.support.ranges import Runs, ranges_tile
 from tests.support.waiting import until
 
 _NAME = "logs"
 _PARTITIONS = 2
 _POISON = 3  # its place in each range of ten
+_HANG = "hang"
 
 
 @pytest.fixture
 def node(tmp_path: Path) -> Iterator[DevNode]:
     """A dev node whose followers keep what they have processed."""
-    command = shlex.join([sys.executable, follower.__file__, str(tmp_path)])
+    follow = shlex.join([sys.executable, follower.__file__, str(tmp_path)])
+    # One of them hangs before it reads anything, where a test has asked for that.
+    script = (
+        f"if rm {shlex.quote(str(tmp_path / _HANG))} 2>&-; then exec sleep 300; fi; exec {follow}"
+    )
+    command = shlex.join(["sh", "-c", script])
     config = DevNodeConfig(
         data_dir=tmp_path / "node",
         images={**IMAGES, "orch/kafka-follow:1": command},
@@ -212,3 +222,56 @@ def test_killed_while_progress_is_copied(
         assert seen.keys() == set(range(end)), name
         assert set(seen.values()) == {1}, "nobody was killed but the daemon"
     assert daemon.stop() == 0
+
+
+@pytest.mark.slow
+def test_killed_while_a_life_is_replaced(
+    daemon: Daemon, witness: Witness, kafka: Kafka, tmp_path: Path
+) -> None:
+    """Around the commit that gives up a follower which does not get on."""
+    stream = Stream(
+        kafka, _follow, tmp_path, life="5m", idle_exit="1s", stall_after="5s", stop_grace="1s"
+    )
+    (tmp_path / _HANG).touch()
+    for point in _points("stall"):
+        _die(daemon, stream, point)
+    runs = _finish(daemon, stream)
+    _prove(daemon, witness, runs)
+    ranges_tile(runs, stream.ends)
+    replaced = [a for run in runs for a in run["attempts"] if "stalled" in (a["reason"] or "")]
+    assert len(replaced) == 1, replaced
+    for name, end in stream.ends.items():
+        seen = follower.processed(tmp_path, int(name.rpartition("/")[2]))
+        assert seen.keys() == set(range(end)), name
+    assert daemon.stop() == 0
+
+
+@pytest.mark.slow
+def test_killed_while_runs_found_after_a_restore_take_their_places(
+    daemon: Daemon, witness: Witness, kafka: Kafka, proxy: Proxy, pycache: Path, tmp_path: Path
+) -> None:
+    """Around the commit that gives a place to what the cluster has done since the backup."""
+    stream = Stream(kafka, _shell, tmp_path)
+    daemon.start()
+    stream.drive(daemon)
+    until(lambda: len(daemon.call("GET", "/api/v1/checkpoints")["items"]) == 2, "they are found")
+    saved = tmp_path / "backup.db"
+    saved.write_bytes(requests.get(f"{daemon.url}/api/v1/backup", timeout=30).content)
+    stream.grow()
+    until(lambda: len(lines(stream.out)) == 2 * _PARTITIONS, "four ranges are done")
+    daemon.kill()
+    restored = tmp_path / "restored"
+    backup.restore(saved, restored, copy=False)
+    shutil.copy(daemon.data_dir / "orch.key", restored / "orch.key")
+    again = Daemon(restored, proxy.url, pycache=pycache)
+    try:
+        for point in _points("absorb"):
+            again.start(point)
+            until(lambda: not again.alive, f"death at {point}", within=60, show=again.said)
+            assert again.exit_code == -9, again.said()[-3000:]
+        runs = _finish(again, stream)
+        _prove(again, witness, runs)
+        _once_each(stream.out, ranges_tile(runs, stream.ends))
+        assert again.stop() == 0
+    finally:
+        again.close()
