@@ -159,7 +159,9 @@ class App:
             commands=self.commands,
             clock=self.clock,
         )
-        self.auditor = Auditor(Ledger(database), self.definitions, self.registry, self.clock)
+        self.auditor = Auditor(
+            Ledger(database), self.definitions, self.registry, self.clock, config.keep
+        )
         checker = Checker(self.registry, max_spec_bytes=config.max_spec_bytes)
         self.registrar = Registrar(checker, self.triggers, self.timing, self.clock)
 

@@ -3,6 +3,8 @@
 For every partition, the ranges of its runs must tile from `base` to `planned` without gap or
 overlap; for due times the schedule itself is asked again, so that a planner that skipped one would
 be found out. Every run that has ended says how, and none has two attempts that both succeeded.
+Of sources without order, every event that is held is in a run that goes on, and the run of every
+other one is there, or was there for as long as ended runs are kept.
 """
 
 from __future__ import annotations
@@ -15,9 +17,10 @@ from connectors.abc import Schedule, TimeConnector
 from connectors.registry import Registry
 from connectors.times import instant
 from orchestrator.domain.clock import Clock, to_rfc3339
-from orchestrator.domain.states import ENDED, RunState
+from orchestrator.domain.states import ENDED, OPEN, RunState
 from orchestrator.services.definitions import Definitions
 from orchestrator.store.errors import Missing
+from orchestrator.store.inbox import LINE
 from orchestrator.store.ledger import Ledger, LedgerPartition, LedgerRow
 from orchestrator.store.triggers import CHANGED
 
@@ -38,12 +41,19 @@ class Auditor:
     """Reads the whole ledger once, row by row; memory does not grow with it."""
 
     def __init__(
-        self, ledger: Ledger, definitions: Definitions, registry: Registry, clock: Clock
+        self,
+        ledger: Ledger,
+        definitions: Definitions,
+        registry: Registry,
+        clock: Clock,
+        keep: int,
     ) -> None:
+        """`keep` is for how long ended runs are kept, microseconds."""
         self._ledger = ledger
         self._definitions = definitions
         self._registry = registry
         self._clock = clock
+        self._keep = keep
 
     def audit(self, trigger: str | None = None) -> dict[str, Any]:
         """Audit all triggers, or one. Raises Missing for an unknown one.
@@ -51,6 +61,8 @@ class Auditor:
         Returns `{"ok": bool, "triggers": [{"name", "partition", "runs", "open", "dead", "from",
         "to"}], "findings": [{"trigger", "partition", "key", "problem"}]}`.
         """
+        if trigger is not None and not self._ledger.has(trigger):
+            raise Missing(f"there is no trigger {trigger!r}")
         findings: list[Finding] = []
         summaries: list[dict[str, Any]] = []
         for partition in self._ledger.partitions(trigger):
@@ -60,6 +72,10 @@ class Auditor:
                 summary, found = self._again(partition, summary, found)
             summaries.append(summary)
             findings += found
+        summaries += self._inboxes(trigger)
+        since = self._clock.now() - self._keep
+        for name, key, problem in self._ledger.stray_events(trigger, since):
+            findings.append(Finding(trigger=name, partition=LINE, key=key, problem=problem))
         for name, key, problem in self._ledger.contradictions(trigger):
             findings.append(Finding(trigger=name, partition="", key=key, problem=problem))
         # The store gives them by uid, which tells a reader nothing.
@@ -77,11 +93,23 @@ class Auditor:
     def _again(
         self, partition: LedgerPartition, summary: dict[str, Any], found: list[Finding]
     ) -> tuple[dict[str, Any], list[Finding]]:
-        try:
-            now = self._ledger.reread(partition)
-        except Missing:
-            return summary, found
+        now = self._ledger.reread(partition)
         return self._partition(now) if now is not None else (summary, found)
+
+    def _inboxes(self, trigger: str | None) -> Iterator[dict[str, Any]]:
+        """A summary for each source without order."""
+        for source in self._ledger.sources(trigger):
+            if not self._definitions.get(source.definition).queue:
+                continue
+            yield {
+                "name": source.trigger,
+                "partition": LINE,
+                "runs": sum(source.runs.values()),
+                "open": sum(source.runs.get(state, 0) for state in OPEN),
+                "dead": source.runs.get(RunState.DEAD, 0),
+                "from": None,
+                "to": None,
+            }
 
     def _partition(self, partition: LedgerPartition) -> tuple[dict[str, Any], list[Finding]]:
         findings: list[Finding] = []

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sqlalchemy import and_, func, or_, select
 
 from orchestrator.domain.states import ENDED, OPEN, AttemptState, RunState, TriggerState
 from orchestrator.store.database import Database
-from orchestrator.store.errors import Missing
-from orchestrator.store.schema import attempts, partitions, runs, trigger_versions, triggers
+from orchestrator.store.schema import (
+    attempts,
+    inbox,
+    partitions,
+    runs,
+    sources,
+    trigger_versions,
+    triggers,
+)
+from orchestrator.store.telling import EventState
 
 _BATCH = 5000
 
@@ -28,6 +36,15 @@ class LedgerPartition:
     base_ordinal: int
     stride: int
     wake_at: int | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class LedgerSource:
+    """A trigger with a source outside, and how many runs it has, by their state."""
+
+    trigger: str
+    definition: str  # hash
+    runs: Mapping[RunState, int]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +67,7 @@ class Ledger:
         self._db = database
 
     def partitions(self, trigger: str | None) -> Iterator[LedgerPartition]:
-        """All partitions, by keyset; of one trigger if it is named. Raises Missing."""
+        """All partitions, by keyset; of one trigger if it is named."""
         statement = (
             select(
                 triggers.c.name.label("trigger"),
@@ -83,12 +100,60 @@ class Ledger:
                 )
             with self._db.read() as conn:
                 found = [LedgerPartition(**row) for row in conn.execute(page).mappings()]
-            if after is None and not found and trigger is not None:
-                raise Missing(f"there is no trigger {trigger!r}")
             yield from found
             if len(found) < _BATCH:
                 return
             after = found[-1].trigger_uid, found[-1].name
+
+    def has(self, trigger: str) -> bool:
+        """Whether there is a trigger of this name."""
+        mine = (triggers.c.name == trigger) & (triggers.c.state != TriggerState.DELETED)
+        with self._db.read() as conn:
+            return conn.scalar(select(triggers.c.uid).where(mine)) is not None
+
+    def sources(self, trigger: str | None) -> Iterator[LedgerSource]:
+        """All triggers with a source outside, or the one that is named."""
+        statement = select(triggers.c.uid, triggers.c.name, triggers.c.definition).join(
+            sources, sources.c.trigger_uid == triggers.c.uid
+        )
+        if trigger is not None:
+            statement = statement.where(
+                triggers.c.name == trigger, triggers.c.state != TriggerState.DELETED
+            )
+        with self._db.read() as conn:
+            found = conn.execute(statement.order_by(triggers.c.uid)).all()
+        for row in found:
+            counts = (
+                select(runs.c.state, func.count())
+                .where(runs.c.trigger_uid == row.uid)
+                .group_by(runs.c.state)
+            )
+            with self._db.read() as conn:
+                by_state = {RunState(state): count for state, count in conn.execute(counts)}
+            yield LedgerSource(trigger=row.name, definition=row.definition, runs=by_state)
+
+    def stray_events(self, trigger: str | None, since: int) -> Iterator[tuple[str, str, str]]:
+        """Events of the inbox that no run of the ledger accounts for: (trigger, id, problem).
+
+        Of those that came in before the instant `since` retention may have removed the run.
+        """
+        mine = [] if trigger is None else [triggers.c.name == trigger]
+        events = (
+            select(triggers.c.name, inbox.c.id)
+            .join(triggers, triggers.c.uid == inbox.c.trigger_uid)
+            .outerjoin(runs, runs.c.id == inbox.c.run_id)
+        )
+        held = inbox.c.state == EventState.HELD
+        questions = {
+            "held for a run that is over": events.where(held, runs.c.ended_at.is_not(None)),
+            "held for a run that is not there": events.where(held, runs.c.id.is_(None)),
+            "its run is not there": events.where(~held, runs.c.id.is_(None), inbox.c.at > since),
+            "in a run of another trigger": events.where(runs.c.trigger_uid != inbox.c.trigger_uid),
+        }
+        with self._db.read() as conn:
+            for problem, question in questions.items():
+                for name, id_ in conn.execute(question.where(*mine).limit(_BATCH)):
+                    yield name, id_, problem
 
     def reread(self, partition: LedgerPartition) -> LedgerPartition | None:
         """The same partition as it is now; None if its trigger is gone."""

@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy import text
 
-from orchestrator.domain.clock import from_rfc3339
+import specs
+from orchestrator.domain.clock import HOUR, from_rfc3339
+from orchestrator.store.errors import Missing
+from orchestrator.store.inbox import Event, EventBatch, Inboxes, Terms
+from orchestrator.store.streams import How
 
 if TYPE_CHECKING:
     from conftest import Bench
@@ -144,3 +148,73 @@ def test_one_trigger_is_audited_alone(ledger: Bench) -> None:
     plant(ledger, f"DELETE FROM runs WHERE {THIRD}")
     assert ledger.app.auditor.audit("other")["ok"]
     assert not ledger.app.auditor.audit("tick")["ok"]
+
+
+@pytest.fixture
+def inbox(bench: Bench) -> Bench:
+    """Three events of a source without order: one succeeded, one dead, one under way."""
+    document = specs.from_data(
+        {
+            "apiVersion": "orch/v1",
+            "kind": "webhook",
+            "name": "hook",
+            "signature": "github",
+            "secret": {"secret": "HOOK"},
+        }
+    )
+    checker = bench.app.registrar.checker
+    checked = checker.check(checker.parse(document), base_dir=None)
+    [trigger] = bench.app.registrar.register([checked], "test")
+    source = bench.app.source_store.get(trigger.uid)
+    assert source is not None
+    batches = [EventBatch(events=[Event(id=id_)], values={}, at=0) for id_ in "abc"]
+    how = How(room=None, rate=None, blocks=False)
+    Inboxes(bench.app.database).take_in(source, batches, how, Terms(keep_us=HOUR))
+    plant(bench, "UPDATE runs SET state = 'dead', queue = NULL, ended_at = 1 WHERE key = 'b'")
+    plant(bench, "UPDATE inbox SET state = 'done' WHERE id = 'b'")
+    return bench
+
+
+def test_an_inbox_without_fault_is_ok(inbox: Bench) -> None:
+    """Its runs are counted in one line; a trigger is found although it has no partition."""
+    for trigger in (None, "hook"):
+        result = inbox.app.auditor.audit(trigger)
+        assert result["findings"] == []
+        assert result["triggers"] == [
+            {
+                "name": "hook",
+                "partition": "inbox",
+                "runs": 3,
+                "open": 2,
+                "dead": 1,
+                "from": None,
+                "to": None,
+            }
+        ]
+    with pytest.raises(Missing):
+        inbox.app.auditor.audit("hoo")
+
+
+STRAYS = {
+    "held, and its run is over": (
+        "UPDATE inbox SET state = 'held' WHERE id = 'b'",
+        "held for a run that is over",
+    ),
+    "held without a run": ("DELETE FROM runs WHERE key = 'a'", "held for a run that is not there"),
+    "told without a run": ("DELETE FROM runs WHERE key = 'b'", "its run is not there"),
+}
+
+
+@pytest.mark.parametrize("fault", STRAYS)
+def test_an_event_without_its_run_is_found(inbox: Bench, fault: str) -> None:
+    """By its id, in words."""
+    statement, words = STRAYS[fault]
+    plant(inbox, statement)
+    assert problems(inbox) == words
+
+
+def test_an_event_whose_run_was_kept_long_enough_is_no_fault(inbox: Bench) -> None:
+    """Retention has removed the run; the event is known for longer."""
+    plant(inbox, "DELETE FROM runs WHERE key = 'b'")
+    inbox.clock.set("2026-12-01T12:00:00Z")
+    assert problems(inbox) == ""

@@ -136,3 +136,15 @@ def test_every_message_is_in_one_batch(
             assert len(batch) <= size
             assert sum(len(line.text) for line in batch) <= limit
             assert not weight or sum(line.message.weight for line in batch) <= weight
+
+
+def test_what_is_put_back_is_the_first_to_be_taken() -> None:
+    """Before what became complete meanwhile, without what is known to be in another run."""
+    gatherer = Gatherer(Gathering(size=2), 1000)
+    gatherer.add([_message(number) for number in range(6)], 0.0)
+    gatherer.put_back(gatherer.take(0.0, 2), {"m0", "m2", "m3"})
+    gatherer.add([_message(1, receipt="new")], 0.0)
+    assert gatherer.held == 3
+    taken = gatherer.take(0.0, 9)
+    assert _ids(taken) == [["m1"], ["m4", "m5"]]
+    assert taken[0][0].message.receipt == "new"
