@@ -13,13 +13,18 @@ from sqlalchemy import event
 
 from orchestrator.domain.overlap import Overlap
 from orchestrator.domain.states import AttemptState, RunState
+from orchestrator.store.inbox import Event, EventBatch, Inboxes, Terms
 from orchestrator.store.intake import Admittance
 from orchestrator.store.lines import cancel_open, move_done, promote
 from orchestrator.store.reads import RunFilter, encode_cursor
+from orchestrator.store.sources import Sources
+from orchestrator.store.streams import How
+from orchestrator.store.telling import Telling, Verdict, can_go_back, settle_events
+from orchestrator.store.triggers import NewTrigger
 from tests.support.clocks import START
-from tests.support.ledger import PARTITION, STEP, Ledger
+from tests.support.ledger import PARTITION, STEP, Ledger, digest
 
-_BIG = ("runs", "attempts", "triggers", "partitions", "outbox", "trail")
+_BIG = ("runs", "attempts", "triggers", "partitions", "inbox", "outbox", "trail")
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +38,45 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Ledger]:
             ledger.finish(run, RunState.DEAD if run.ordinal == 2 else RunState.SUCCEEDED)
         ledger.fire(trigger, 4, overlap=Overlap.QUEUE)
     ledger.accept(ledger.claim(1)[0])
+    _fill_inbox(ledger)
     yield ledger
     ledger.close()
+
+
+def _fill_inbox(ledger: Ledger) -> None:
+    """A source without order: events that are told of, that are known, and that wait."""
+    body = '{"kind":"queue"}'
+    new = NewTrigger(
+        name="queue",
+        kind="queue",
+        definition_hash=digest(body),
+        definition=body,
+        template_hash="t" * 32,
+        job="{}",
+        uid=QUEUE,
+        partitions=[],
+        outside=True,
+    )
+    ledger.triggers.create([new], "test")
+    _take_in(ledger, *(f"e{number}" for number in range(50)))
+    _take_in(ledger, *(f"a{number}" for number in range(50)), on_intake=True)
+    _take_in(ledger, *(f"g{number}" for number in range(20)), group="g")
+    telling = Telling(ledger.db)
+    telling.told(QUEUE, telling.to_tell(QUEUE)[:25])
+
+
+def _take_in(ledger: Ledger, *ids: str, group: str = "", **terms: Any) -> None:
+    row = Sources(ledger.db, "me").get(QUEUE)
+    assert row is not None
+    batches = [
+        EventBatch(events=[Event(id=id_, receipt="r")], group=group, values={}, at=START)
+        for id_ in ids
+    ]
+    how = How(room=10, rate=None, blocks=False)
+    Inboxes(ledger.db).take_in(row, batches, how, Terms(extend_us=1, **terms), "cursor")
+
+
+QUEUE = "uqueue"
 
 
 @contextmanager
@@ -117,6 +159,26 @@ HOT: dict[str, Callable[[Ledger], Any]] = {
     "outbox pending": lambda s: s.outbox.pending(START),
     "outbox next": lambda s: s.outbox.next_at(),
     "adopt_orphans": lambda s: s.leases.adopt_orphans(),
+    "events that are known": lambda s: Inboxes(s.db).received(QUEUE, [Event(id="a1", receipt="n")]),
+    "events to tell": lambda s: Telling(s.db).to_tell(QUEUE),
+    "events told": lambda s: Telling(s.db).told(QUEUE, Telling(s.db).to_tell(QUEUE)[:1]),
+    "sources to tell": lambda s: Telling(s.db).waiting(),
+    "events to extend": lambda s: Telling(s.db).to_extend(QUEUE),
+    "next extension": lambda s: Telling(s.db).next_extension(QUEUE),
+    "events extended": lambda s: Telling(s.db).extended(QUEUE, ["e1"], START, ["e2"]),
+    "events to forget": lambda s: Telling(s.db).forget(QUEUE),
+    "deleted triggers with events": lambda s: Telling(s.db).abandoned(),
+    "events of a run": lambda s: _in(
+        s,
+        lambda tx: settle_events(
+            tx.conn, "no run", Verdict(state=RunState.SUCCEEDED, failed=[(0, 1)]), START
+        ),
+    ),
+    "events that can go back": lambda s: _in(
+        s, lambda tx: can_go_back(tx.conn, "no run", [(0, 1)])
+    ),
+    "open runs of a trigger": lambda s: Inboxes(s.db).open_runs(QUEUE),
+    "sources": lambda s: Sources(s.db, "me").all(),
 }
 
 
@@ -136,6 +198,7 @@ SORTED: dict[str, Callable[[Ledger], Any]] = {
     "cancel": lambda s: s.commands.cancel(
         next(r.id for r in s.runs() if r.ended_at is None), "test", "test"
     ),
+    "events taken in": lambda s: _take_in(s, "new", group="g"),
     "fire": lambda s: s.commands.fire(
         s.triggers.get("t3"), PARTITION, "now", Admittance(overlap=Overlap.QUEUE), "test"
     ),
