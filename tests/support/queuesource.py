@@ -220,7 +220,7 @@ class MemoryConnector(PushConnector):
     summary: ClassVar[str] = "messages in memory"
     settings_model: ClassVar[type[pydantic.BaseModel]] = QueueSettings
     default_overlap: ClassVar[Overlap] = "queue"
-    value_paths: ClassVar[frozenset[str]] = frozenset({"event.*"})
+    value_paths: ClassVar[frozenset[str]] = frozenset({"event.*", "batch.count"})
 
     def __init__(self) -> None:
         self.queues: dict[str, MemoryQueue] = {}
