@@ -1,0 +1,49 @@
+"""Due times: the cron connector passes the kit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pytest
+
+from connectors.abc import JSON
+from connectors.cron import CronConnector
+from connectors.testing import Bad, TimeConformance, TimeHarness
+
+
+class CronHarness(TimeHarness):
+    connector = CronConnector()
+
+    def settings(self) -> Mapping[str, JSON]:
+        return {"schedule": "*/7 2-4 * * *", "timezone": "Europe/Berlin", "jitter": "30s"}
+
+    def bad_settings(self) -> Sequence[Bad]:
+        return [
+            ({"schedule": "61 * * * *"}, "schedule"),
+            ({"schedule": None}, ""),
+            ({"timezone": "Europe/Berlln"}, "timezone"),
+            ({"every": "15s"}, "every"),
+            ({"schedule": None, "every": "1ms", "jitter": None}, "every"),
+            ({"schedule": None, "at": ["never"]}, "at[0]"),
+            ({"jitter": "2d"}, "jitter"),
+            ({"start": "soon"}, "start"),
+            ({"start": "2026-01-01", "end": "2025-01-01"}, "end"),
+        ]
+
+    def examples(self) -> Sequence[Mapping[str, JSON]]:
+        return [
+            self.settings(),
+            {"every": "200ms", "jitter": "0s"},
+            {"every": "1h30m", "start": "2026-03-28", "timezone": "America/New_York"},
+            {"schedule": "0 0 29 2 1", "timezone": "Pacific/Apia"},
+            {"schedule": "30 1 * * *", "timezone": "Europe/London", "end": "2026-11-01"},
+            {"at": ["2026-03-29 03:00", "2026-04-01 03:00:30"], "timezone": "Europe/Berlin"},
+        ]
+
+
+class TestCron(TimeConformance):
+    """Kind cron."""
+
+    @pytest.fixture
+    def harness(self) -> CronHarness:
+        return CronHarness()
