@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import exists, select, text, update
 
 from orchestrator.domain.signals import Topic
-from orchestrator.domain.states import ENDED, Queue, RunState, TriggerState
+from orchestrator.domain.states import ENDED, AttemptState, Queue, RunState, TriggerState
 from orchestrator.store import schema
 from orchestrator.store.database import Database
 from orchestrator.store.lines import hold, move_done, promote
@@ -97,7 +98,7 @@ class Endings:
             if partial and not can_go_back(tx.conn, run.id, partial):
                 continue  # its source was told of one meanwhile: decided anew
             changed = self._move(tx, settlement, now)
-            _mark_settled(tx, settlement.unsettled.attempt)
+            _mark_settled(tx, settlement, changed=changed)
             if not changed:
                 continue
             moved += 1
@@ -170,9 +171,14 @@ class Endings:
         return self._db.write(operation, "delete")
 
 
-def _mark_settled(tx: Tx, attempt: Attempt | None) -> None:
+def _mark_settled(tx: Tx, settlement: Settlement, *, changed: bool) -> None:
+    attempt = settlement.unsettled.attempt
     if attempt is None:
         return
+    values: dict[str, Any] = {"settled": True}
+    if changed and attempt.state is AttemptState.SUCCEEDED and settlement.state is RunState.DEAD:
+        # Its job did, but not for all of its events: another attempt may succeed.
+        values |= {"state": AttemptState.FAILED, "reason": settlement.reason}
     tx.conn.execute(
         update(attempts)
         .where(
@@ -180,5 +186,5 @@ def _mark_settled(tx: Tx, attempt: Attempt | None) -> None:
             attempts.c.number == attempt.number,
             ~attempts.c.settled,
         )
-        .values(settled=True)
+        .values(**values)
     )
