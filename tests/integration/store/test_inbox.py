@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
+from copy import copy
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +67,13 @@ class Queue:
             ],
             "test",
         )
+
+    def beside(self, ledger: Ledger) -> Queue:
+        """The same trigger as another orchestrator sees it."""
+        other = copy(self)
+        other.ledger, other.inboxes = ledger, Inboxes(ledger.db)
+        other.telling, other.sources = Telling(ledger.db), Sources(ledger.db, ledger.owner)
+        return other
 
     @property
     def row(self) -> Source:
@@ -543,3 +554,63 @@ def test_keys_of_batches_are_those_of_their_events() -> None:
     long = event_key([("x" * 1000, 0)])
     assert long.startswith("1/")
     assert len(long) < 200
+
+
+def test_what_comes_in_twice_at_once_is_in_one_run(open_ledger: Callable[..., Ledger]) -> None:
+    """Two orchestrators, the same events in other batches, at the same moment, many times."""
+    sides = [Queue(open_ledger("me"))]
+    sides.append(sides[0].beside(open_ledger("they")))
+    together = threading.Barrier(2)
+    problems: list[BaseException] = []
+
+    def bring(side: Queue, size: int) -> None:
+        try:
+            for number in range(40):
+                together.wait(30)
+                ids = [f"{number}-{place}" for place in range(6)]
+                for start in range(0, 6, size):
+                    while left := [i for i in ids[start : start + size] if i not in side.again(i)]:
+                        with suppress(AlreadyTaken):
+                            side.take(*left, group=f"g{number % 3}")
+        except BaseException as error:
+            problems.append(error)
+
+    threads = [
+        threading.Thread(target=bring, args=args) for args in zip(sides, (2, 3), strict=True)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    runs = sides[0].ledger.runs()
+    assert sum(run.data["batch"]["count"] for run in runs) == len(sides[0].states()) == 240
+    ready = [run.partition for run in runs if run.queue == "ready"]
+    assert sorted(ready) == ["group/g0", "group/g1", "group/g2"], "one of each group"
+
+
+def test_an_event_is_not_told_of_and_given_back_at_once(
+    open_ledger: Callable[..., Ledger],
+) -> None:
+    """Early acknowledgement and the end of the run, at the same moment: one of them has it."""
+    mine = Queue(open_ledger("me"))
+    theirs = mine.beside(open_ledger("they"))
+    for number in range(20):
+        mine.take(f"m{number}", extend_us=SECOND)
+    for run in mine.ledger.runs():
+        ledger, id_ = mine.ledger, run.key
+        [flight] = ledger.claims.claim([claim_of(run)], 1000)
+        assert ledger.end(ledger.accept(flight))
+        [unsettled] = ledger.endings.unsettled(10)
+        verdict = Verdict(state=RunState.SUCCEEDED, failed=[(0, 1)])
+        settlement = Settlement(
+            unsettled=unsettled, state=RunState.SUCCEEDED, tries=1, verdict=verdict
+        )
+        early = threading.Thread(target=theirs.telling.extended, args=(mine.uid, [], 0, [id_]))
+        early.start()
+        moved = ledger.endings.settle([settlement])
+        early.join()
+        expected = "give_back" if moved else "acknowledge"
+        assert mine.states()[id_] == expected
+        if not moved:
+            ledger.endings.settle([replace(settlement, state=RunState.DEAD, verdict=None)])
