@@ -108,7 +108,8 @@ class Endings:
                     if settle_events(tx.conn, run.id, verdict, now):
                         # The source has them all: there is nothing here to decide about.
                         mine = runs.c.id == run.id
-                        tx.conn.execute(update(runs).where(mine).values(released=True))
+                        let_go = update(runs).where(mine).values(released=True, discarded=True)
+                        tx.conn.execute(let_go)
                     told = True
                 put(tx, run.id, settlement.callbacks, now)
         for (uid, partition), settlement in touched.items():

@@ -171,7 +171,7 @@ runs = Table(
     Column("owner", Text),
     Column("cancel", Text),  # why it is to end, once somebody asked
     Column("released", Boolean, nullable=False, server_default=text("false")),  # holds nothing up
-    Column("discarded", Boolean, nullable=False, server_default=text("false")),  # by a person
+    Column("discarded", Boolean, nullable=False, server_default=text("false")),  # needs nobody
     Column("data", Text, nullable=False, server_default="{}"),  # values from the source
     Column("payload", Text),  # input sources that are the run's own, until they are removed
     Column("life_us", BigInteger),  # of a long-lived consumer: how long a job of it goes on

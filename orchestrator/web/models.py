@@ -79,7 +79,7 @@ class RunModel(BaseModel):
     ended_at: datetime | None
     tries: int = Field(description="Attempts that count")
     cancel: str | None = Field(description="Why it is to end, once somebody asked")
-    discarded: bool = Field(description="Dead, and let go of by a person")
+    discarded: bool = Field(description="Dead, and let go of: by a person, or back at its source")
     released: bool = Field(description="Dead, and holding nothing up in its partition")
     kept: dict[str, Any] | None = Field(description="What the source says of a dead run")
     values: dict[str, Any]

@@ -238,10 +238,12 @@ def test_a_run_that_keeps_its_events_has_them_acknowledged(queue: Queue, state: 
 
 
 def test_a_dead_run_whose_events_went_back_holds_nothing(queue: Queue) -> None:
-    """The source has them again: what was stored for the run may go."""
+    """The source has them again: what was stored for the run may go, and it is not redriven with
+    all the others."""
     queue.take("a", "b", returns=True)
     run = queue.end(queue.ledger.runs()[0], RunState.DEAD)
-    assert run.released
+    assert (run.released, run.discarded) == (True, True)
+    assert queue.ledger.commands.redrive(queue.name, [], "test") == 0
     assert [what for what, *_ in queue.told()] == ["give_back", "give_back"]
     queue.ledger.clock.advance(SECOND)
     [(id_, _)] = queue.leftovers.payloads(queue.uid, queue.ledger.clock.now())
