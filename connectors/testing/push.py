@@ -18,6 +18,7 @@ from connectors.testing.runners import (
     check_values,
     is_json,
     new_context,
+    one_object,
 )
 from connectors.testing.settings import ConnectorConformance
 from connectors.testing.streams import numbered
@@ -61,7 +62,7 @@ class PushConformance(ConnectorConformance):
             source = harness.connector.open(harness.settings(), context, inbox)
             assert opened.max_body > 0
             assert opened.remember_for >= 0
-            assert opened.payloads is opened.payloads, "one object for as long as it is open"
+            one_object(opened.payloads, opened.payloads)
         check_payloads(opened.payloads)
         if source is not None:
             source.close()

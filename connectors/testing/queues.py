@@ -21,6 +21,7 @@ from connectors.testing.runners import (
     delivery_of,
     is_json,
     new_context,
+    one_object,
     unusable,
 )
 from connectors.testing.settings import ConnectorConformance
@@ -60,7 +61,7 @@ class QueueConformance(ConnectorConformance):
             assert gathering.window >= 0
             assert source.acknowledges_on_intake in (True, False)
             assert source.returns_dead in (True, False)
-            assert source.payloads is source.payloads, "one object for as long as it is open"
+            one_object(source.payloads, source.payloads)
         check_payloads(source.payloads)
         source.close()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 from connectors.abc import JSON, Connector
-from connectors.payloads import Payloads
+from connectors.payloads import INLINE_ALONE, Payloads
 from connectors.queues import (
     MAX_GROUP,
     MAX_ID,
@@ -398,3 +398,8 @@ def check_payloads(payloads: Payloads) -> None:
     inputs = payloads.pack("kit", content)
     assert payloads.content(inputs) == content
     assert 0 < payloads.inline <= payloads.limit
+
+
+def one_object(first: Payloads, second: Payloads) -> None:
+    """Where there is a storage, its connections are kept for as long as the source is open."""
+    assert first is second or first.limit <= INLINE_ALONE, "payloads is made anew by each call"
