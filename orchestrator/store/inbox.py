@@ -114,13 +114,15 @@ class Inboxes:
                 for event in events
                 if event.id in joined and event.receipt
             ]
+            over = any(known[id_] is not EventState.HELD for id_ in joined)
             if rows:
-                self._db.write(lambda tx: self._receive(tx, rows), "inbox")
+                self._db.write(lambda tx: self._receive(tx, rows, tell=over), "inbox")
         return joined
 
-    def _receive(self, tx: Tx, rows: Sequence[Mapping[str, Any]]) -> None:
+    def _receive(self, tx: Tx, rows: Sequence[Mapping[str, Any]], *, tell: bool) -> None:
         self._db.dialect.execute_many(tx.conn, _RECEIVED, rows)
-        tx.notify(Topic.TELL)
+        if tell:
+            tx.notify(Topic.TELL)
 
     def take_in(
         self,
@@ -176,6 +178,7 @@ class Inboxes:
             state = EventState.HELD
             if terms.on_intake or found is RunState.SUCCEEDED:
                 state = EventState.ACKNOWLEDGE
+                tx.notify(Topic.TELL)
             self._put(tx.conn, uid, row["id"], batch, rounds, again, state, terms, now)
             ids.append(row["id"])
         for place in places:
@@ -186,7 +189,7 @@ class Inboxes:
                 update(sources).where(sources.c.trigger_uid == uid).values(cursor=cursor)
             )
         if batches:
-            tx.notify(Topic.CHANGED, Topic.TELL)
+            tx.notify(Topic.CHANGED)
         return TakenIn(run_ids=ids)
 
     def _run(

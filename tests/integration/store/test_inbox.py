@@ -13,6 +13,7 @@ import pytest
 import sqlalchemy as sa
 
 from orchestrator.domain.clock import HOUR, MINUTE, SECOND
+from orchestrator.domain.signals import Signal, Topic
 from orchestrator.domain.states import Origin, RunState
 from orchestrator.store.endings import Settlement
 from orchestrator.store.inbox import (
@@ -616,3 +617,29 @@ def test_an_event_is_not_told_of_and_given_back_at_once(
         assert mine.states()[id_] == expected
         if not moved:
             ledger.endings.settle([replace(settlement, state=RunState.DEAD, verdict=None)])
+
+
+def test_whoever_tells_sources_is_woken_when_there_is_something_to_tell(
+    sqlite_ledger: Ledger,
+) -> None:
+    """Not by every event that comes in: by those that are acknowledged at once, or once more, and
+    by the end of their run."""
+    queue, signal = Queue(sqlite_ledger), Signal()
+    sqlite_ledger.db.signals.listen(signal, [Topic.TELL])
+    woken: list[int] = []
+
+    def woke() -> bool:
+        woken.append(signal.seen())
+        return len(woken) > 1 and woken[-1] > woken[-2]
+
+    woke()
+    queue.take("a")
+    queue.again("a")
+    assert not woke()
+    queue.take("b", on_intake=True)
+    assert woke()
+    queue.end(_run(queue, "a"))
+    assert woke()
+    queue.told()
+    queue.again("a", receipt="r3")
+    assert woke()
