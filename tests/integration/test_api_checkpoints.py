@@ -103,7 +103,7 @@ def test_checkpoints_are_set_while_paused_with_a_reason(api: Api) -> None:
         ("/checkpoints/stream/restart", {"reason": ""}, 422, "reason"),
         ("/checkpoints/tick/restart", {"reason": "x"}, 409, "no checkpoints that can be set"),
         ("/triggers/stream/fire", {}, 409, "set its checkpoints back"),
-        ("/triggers/stream/resume", {"skip": True}, 409, "set them forward"),
+        ("/triggers/stream/resume", {"skip": True}, 409, "checkpoints forward"),
         (
             "/triggers/stream/backfill",
             {"since": "2026-01-01T00:00:00Z", "until": "2026-01-02T00:00:00Z"},
