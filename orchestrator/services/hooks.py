@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,28 +47,27 @@ class Hook:
         self,
         row: Source,
         definition: Definition,
-        receiver: Receiver,
+        max_body: int,
+        borrow: Callable[[], AbstractContextManager[Receiver]],
         inboxes: Inboxes,
         clock: Clock,
     ) -> None:
         self._row = row
         self._definition = definition
-        self._receiver = receiver
+        self.max_body = max_body
+        """Bytes of a request's body."""
+        self._borrow = borrow
         self._inboxes = inboxes
         self._clock = clock
-
-    @property
-    def max_body(self) -> int:
-        """Bytes of a request's body."""
-        return self._receiver.max_body
 
     def receive(self, request: PushRequest) -> Answer:
         """Check a request and let it be runs. Raises PushRefused."""
         if self._row.trigger_state is not TriggerState.ACTIVE:
             raise PushRefused(503, _PAUSED)
         try:
-            taken = self._receiver.receive(request)
-            runs = self._take_in(taken)
+            with self._borrow() as receiver:
+                taken = receiver.receive(request)
+                runs = self._take_in(receiver, taken)
         except PushRefused as refused:
             _log.warning(
                 "hook refused",
@@ -83,13 +83,13 @@ class Hook:
             raise PushRefused(503, "this cannot be stored now: send it again later") from error
         return Answer(status=taken.status, body={**taken.answer, "runs": runs})
 
-    def _take_in(self, taken: Taken) -> list[str]:
+    def _take_in(self, receiver: Receiver, taken: Taken) -> list[str]:
         """One run for each message that is not known; returns the new ones."""
         messages = list({message.id: checked(message) for message in taken.messages}.values())
         if not messages:
             return []
         uid, how = self._row.trigger_uid, self._definition.how
-        terms = Terms(keep_us=self._receiver.remember_for)
+        terms = Terms(keep_us=receiver.remember_for)
         for _ in range(_TRIES):
             known = self._inboxes.received(uid, [event_of(message) for message in messages])
             fresh = [message for message in messages if message.id not in known]
@@ -97,7 +97,7 @@ class Hook:
                 return []
             now = self._clock.now()
             batches = [
-                batch_of(self._receiver.describe, self._receiver.payloads, [line], now)
+                batch_of(receiver.describe, receiver.payloads, [line], now)
                 for line in lines_of(fresh)
             ]
             reach("hook.packed")
@@ -114,6 +114,13 @@ class Hook:
 
 
 _TRIES = 3
+
+
+@dataclass
+class _Open:
+    receiver: Receiver
+    users: int = 0
+    dropped: bool = False
 
 
 class Hooks:
@@ -137,7 +144,7 @@ class Hooks:
         self._opener = opener
         self._clock = clock
         self._lock = threading.Lock()
-        self._open: OrderedDict[tuple[str, str], Receiver] = OrderedDict()
+        self._open: OrderedDict[tuple[str, str], _Open] = OrderedDict()
 
     def find(self, name: str) -> Hook:
         """The hook of a trigger. Raises Missing, also for triggers that take no requests."""
@@ -152,37 +159,61 @@ class Hooks:
         if row.trigger_state in (TriggerState.DELETING, TriggerState.DELETED):
             raise Missing(_NO_HOOK)
         definition = self._definitions.get(row.definition)
-        receiver = self._receiver(connector, row, definition)
-        if receiver is None:
+
+        def borrow() -> AbstractContextManager[Receiver]:
+            return self._borrowed(connector, row, definition)
+
+        with borrow() as receiver:
+            max_body = receiver.max_body
+        return Hook(row, definition, max_body, borrow, self._inboxes, self._clock)
+
+    @contextmanager
+    def _borrowed(
+        self, connector: PushConnector, row: Source, definition: Definition
+    ) -> Generator[Receiver, None, None]:
+        """The receiver of a trigger, which nobody closes meanwhile. Raises Missing."""
+        found = self._receiver(connector, row, definition)
+        if found is None:
             raise Missing(_NO_HOOK)
-        return Hook(row, definition, receiver, self._inboxes, self._clock)
+        try:
+            yield found.receiver
+        finally:
+            with self._lock:
+                found.users -= 1
+                unused = found.dropped and not found.users
+            if unused:
+                found.receiver.close()
 
     def _receiver(
         self, connector: PushConnector, row: Source, definition: Definition
-    ) -> Receiver | None:
+    ) -> _Open | None:
         key = row.trigger_uid, row.definition
         with self._lock:
             found = self._open.get(key)
             if found is not None:
                 self._open.move_to_end(key)
+                found.users += 1
                 return found
         context = self._opener.context(row.trigger_uid, row.trigger)
         receiver = connector.receiver(definition.settings, context)
         if receiver is None:
             return None
         with self._lock:
-            kept = self._open.setdefault(key, receiver)
+            kept = self._open.setdefault(key, _Open(receiver))
+            kept.users += 1
             dropped = self._open.popitem(last=False)[1] if len(self._open) > _KEEP else None
-        if kept is not receiver:
+            if dropped is not None:
+                dropped.dropped = True
+        if kept.receiver is not receiver:
             receiver.close()  # another request was quicker
-        if dropped is not None:
-            dropped.close()
+        if dropped is not None and not dropped.users:
+            dropped.receiver.close()
         return kept
 
     def close(self) -> None:
         """Let go of all receivers."""
         with self._lock:
-            receivers = list(self._open.values())
+            found = list(self._open.values())
             self._open.clear()
-        for receiver in receivers:
-            receiver.close()
+        for one in found:
+            one.receiver.close()
