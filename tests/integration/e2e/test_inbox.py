@@ -247,3 +247,36 @@ def test_a_deleted_trigger_tells_its_source_first(
     until(lambda: "a" not in queue.messages, "the source was told", within=30)
     assert "b" in queue.messages
     assert len(orch.drained()) == 1
+
+
+@pytest.mark.postgres
+def test_two_orchestrators_share_a_queue(
+    node: DevNode, outside: MemoryConnector, tmp_path: Path, postgres_url: str
+) -> None:
+    """One of them reads it, both let its runs run; the other one goes on where it ends."""
+    queue, out = outside.queues["main"], tmp_path / "out"
+    shared: dict[str, Any] = {
+        "database": postgres_url,
+        "key_file": tmp_path / "orch.key",
+        "registry": queue_registry(outside),
+    }
+    first = Orch.start(tmp_path / "first", node.url, **shared)
+    try:
+        with Orch.start(tmp_path / "second", node.url, **shared) as second:
+            queue.put(*(f"m{number}" for number in range(30)))
+            first.register(trigger(f"echo $ORCH_RUN_ID >> {out}", max_in_flight=4))
+            until(lambda: len(queue.messages) < 20, "some are done", within=60)
+            assert queue.opened == 1
+            first.app.stop()
+            queue.put(*(f"n{number}" for number in range(10)))
+            with queue.lock:  # what was received and is in no run: its visibility is over
+                for waiting in queue.messages.values():
+                    waiting.out = False
+            empty(queue)
+            runs = second.drained()
+            assert len(runs) == 40
+            assert {run.state for run in runs} == {RunState.SUCCEEDED}
+            assert sorted(lines(out)) == sorted(run.id for run in runs)
+            second.audit()
+    finally:
+        first.app.stop()
