@@ -184,9 +184,8 @@ class Intake:
         finished: set[tuple[str, str]] = set()
         for draft in taken:
             new = self._rows(tx, draft, open_runs, now)
-            place = _place(draft)
-            if place not in open_runs and any(row["ended_at"] is not None for row in new):
-                finished.add(place)
+            if any(row["ended_at"] is not None for row in new):
+                finished.add(_place(draft))
             rows += new
         if not self._insert(tx.conn, rows):
             finished = {_place(draft) for draft in taken}

@@ -46,7 +46,7 @@ class Aws:
         session = Session(region_name=REGION, **keys)
         self.sns: Any = session.client("sns", endpoint_url=endpoint)
         self.sqs: Any = session.client("sqs", endpoint_url=endpoint)
-        self.name = f"orders-{next(_numbers)}"
+        self.name = f"sns-orders-{next(_numbers)}"
         self.topic = self.new_topic(self.name)
         self.stop = threading.Event()
         self.opened: list[QueueSource] = []
