@@ -16,7 +16,7 @@ from connectors.validation import shown, validate
 def _path(text: str) -> str:
     if text.startswith("/") and text.isprintable() and len(text) < 1000:
         return text
-    remedy = "write an absolute path, such as /home/orders/Maildir"
+    remedy = "write an absolute path, such as /srv/mail/orders"
     raise SettingsError([Problem("", f"{shown(text)} is no path of a mailbox", remedy)])
 
 
@@ -27,7 +27,7 @@ class MailboxSettings(BaseModel):
 
     path: Annotated[str, AfterValidator(_path)] = Field(
         description="The Maildir: a directory with cur, new and tmp in it. Absolute.",
-        examples=["/home/orders/Maildir"],
+        examples=["/srv/mail/orders"],
     )
     every: Annotated[int, Span(low=SECOND // 10, high=3600 * SECOND)] = Field(
         5 * SECOND,
