@@ -34,8 +34,11 @@ class Harness(ABC, Generic[C]):
     secrets: Mapping[str, str] = {}
     """Values of secrets that the settings name. The kit looks for them in what people see."""
     shared_threads: Sequence[str] = ()
-    """How the names of threads begin that outlive a source, because all sources of a process share
+    """Parts of the names of threads that outlive a source, because all sources of a process share
     them; empty for most."""
+    lingers: float = 15.0
+    """Seconds that a thread may still take to end once its source is closed. More only where a call
+    to a service cannot be broken off."""
 
     @abstractmethod
     def settings(self) -> Mapping[str, JSON]:

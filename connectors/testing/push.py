@@ -171,7 +171,7 @@ class PushConformance(ConnectorConformance):
         opened = self._open(harness, tmp_path)
         opened.receive(harness.request("event"))
         opened.close()
-        threads.gone()
+        threads.gone(harness.lingers)
         harness.close()
 
     def _answered(self, harness: PushHarness, receiver: Receiver, request: PushRequest) -> None:

@@ -83,7 +83,7 @@ class QueueConformance(ConnectorConformance):
         for _ in range(2):
             runner.turn()
             runner.lose()
-        threads.gone()
+        threads.gone(harness.lingers)
 
     def test_stop_while_it_waits(self, harness: QueueHarness, runner: QueueRunner) -> None:
         """Who waits for messages that do not come is woken when the source is to end."""

@@ -81,7 +81,7 @@ class Opening(ConnectorConformance):
         for _ in range(2):
             runner.poll()
             runner.lose()
-        threads.gone()
+        threads.gone(harness.lingers)
 
     def test_stop_while_it_waits(
         self, harness: StreamHarness | LifeHarness, runner: StreamRunner

@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from typing import Any
 
 _STEP = 0.02  # seconds between two looks
-_LEAVE = 15.0  # seconds that threads may take to end
 _OUTSIDE = ("socket.connect", "socket.bind", "socket.getaddrinfo", "socket.sendto")
 _ACTS = (*_OUTSIDE, "subprocess.Popen", "os.posix_spawn", "os.system", "sqlite3.connect")
 _CHANGES = ("os.mkdir", "os.rename", "os.remove", "os.rmdir", "os.listdir", "os.scandir")
@@ -85,12 +84,12 @@ class Threads:
         return sorted(
             thread.name
             for thread in threading.enumerate()
-            if thread not in self._before and not thread.name.startswith(self._shared or ("\0",))
+            if thread not in self._before and not any(part in thread.name for part in self._shared)
         )
 
-    def gone(self) -> None:
-        """AssertionError if some stay."""
-        eventually(lambda: not self.new(), f"threads end after close: {self.new()}", _LEAVE)
+    def gone(self, lingers: float) -> None:
+        """AssertionError if some stay for so many seconds."""
+        eventually(lambda: not self.new(), f"threads end after close: {self.new()}", lingers)
 
 
 def within(seconds: float, what: str, act: Callable[[], object]) -> None:
