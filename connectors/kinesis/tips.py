@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,9 +22,13 @@ class Tips:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._tips = _read(path)
         self._saved = 0
         self._dirty = False
+
+    @cached_property
+    def _tips(self) -> dict[str, tuple[str, int]]:
+        """Read on first use: opening a source does no I/O."""
+        return _read(self._path)
 
     def note(self, shard: str, position: str, now: int) -> None:
         """Nothing is behind this position."""
