@@ -402,8 +402,8 @@ def test_a_forgotten_id_makes_another_run(queue: Queue, state: RunState) -> None
 def test_beginning_anew_forgets_the_cursor_and_what_is_over(queue: Queue) -> None:
     """What is open is joined by its next delivery, the rest makes other runs; asked for once."""
     queue.take("a", "b", cursor="5")
-    queue.take("c")
     queue.end(queue.ledger.runs()[0])
+    queue.take("c")
     queue.told()
     queue.inboxes.restart(queue.uid)
     assert queue.inboxes.cursor(queue.uid) == "5"
