@@ -55,8 +55,9 @@ $(VENV)/.ready: pyproject.toml $(wildcard requirements/dev.lock) | $(VENV)/.made
 run: $(VENV)/.run-ready ## the demo: a local node, the orchestrator and examples, live in the terminal
 	@$(BIN)/orch demo --data-dir $(STATE)
 
+# Most tests wait for something: two at a time take half as long, on one core, too.
 test: venv ## all tests
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
 
 test-live: venv ## the conformance tests against a real node: BACALHAU_API=http://HOST:1234
 	@test -n "$(BACALHAU_API)" || { \

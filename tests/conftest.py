@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from typing import NoReturn
 
@@ -21,28 +22,23 @@ settings.register_profile(
 )
 settings.load_profile("orch")
 
-_LEFT_OUT = pytest.StashKey[dict[str, str]]()
+_LEFT_OUT = re.compile(r"Skipped: there is no (?P<service>[^:]+) here: (?P<reason>.*)", re.DOTALL)
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_LEFT_OUT] = {}
-
-
-def _leave_out(config: pytest.Config, service: str, error: Exception) -> NoReturn:
+def _leave_out(service: str, error: Exception) -> NoReturn:
     """A service is missing: a failure if ORCH_REQUIRE_SERVICES=1, else told at the end."""
     if os.environ.get("ORCH_REQUIRE_SERVICES") == "1":
         pytest.fail(f"{service} is required here: {error}")
-    config.stash[_LEFT_OUT][service] = str(error)
-    pytest.skip(f"no {service}: {error}")
+    pytest.skip(f"there is no {service} here: {error}")
 
 
 @pytest.fixture(scope="session")
-def postgres_server(pytestconfig: pytest.Config) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     """The server."""
     try:
         server = PostgresServer()
     except NoPostgres as error:
-        _leave_out(pytestconfig, "PostgreSQL", error)
+        _leave_out("PostgreSQL", error)
     yield server
     server.close()
 
@@ -54,52 +50,58 @@ def postgres_url(postgres_server: PostgresServer) -> str:
 
 
 @pytest.fixture(scope="session")
-def kafka(pytestconfig: pytest.Config) -> Iterator[Kafka]:
+def kafka() -> Iterator[Kafka]:
     """One broker for the whole run: a test makes topics of its own, and leaves it running."""
     try:
         cluster = Kafka.single()
     except NoKafka as error:
-        _leave_out(pytestconfig, "Kafka", error)
+        _leave_out("Kafka", error)
     yield cluster
     cluster.close()
 
 
 @pytest.fixture(scope="module")
-def secure_kafka(pytestconfig: pytest.Config) -> Iterator[SecureKafka]:
+def secure_kafka() -> Iterator[SecureKafka]:
     """A broker with passwords, TLS and rights."""
     try:
         cluster = SecureKafka()
     except NoKafka as error:
-        _leave_out(pytestconfig, "Kafka", error)
+        _leave_out("Kafka", error)
     yield cluster
     cluster.close()
 
 
 @pytest.fixture(scope="module")
-def kafka_pair(pytestconfig: pytest.Config) -> Iterator[Kafka]:
+def kafka_pair() -> Iterator[Kafka]:
     """Two brokers, for leaders that move: `brokers[1]` may be stopped."""
     try:
         cluster = Kafka.pair()
     except NoKafka as error:
-        _leave_out(pytestconfig, "Kafka", error)
+        _leave_out("Kafka", error)
     yield cluster
     cluster.close()
 
 
 @pytest.fixture(scope="session")
-def elasticmq(pytestconfig: pytest.Config) -> Iterator[ElasticMq]:
+def elasticmq() -> Iterator[ElasticMq]:
     """One server for the whole run: a test makes queues of its own, and leaves it running."""
     try:
         server = ElasticMq()
     except NoElasticMq as error:
-        _leave_out(pytestconfig, "ElasticMQ", error)
+        _leave_out("ElasticMQ", error)
     yield server
     server.close()
 
 
-def pytest_terminal_summary(
-    terminalreporter: pytest.TerminalReporter, config: pytest.Config
-) -> None:
-    for service, reason in config.stash[_LEFT_OUT].items():
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Which services were missing. Read off the reports: workers have memories of their own."""
+    missing: dict[str, tuple[str, int]] = {}
+    for report in terminalreporter.stats.get("skipped", []):
+        found = _LEFT_OUT.match(report.longrepr[2])
+        if found is not None:
+            _, count = missing.get(found["service"], ("", 0))
+            missing[found["service"]] = found["reason"], count + 1
+    if missing:
         terminalreporter.section("left out", yellow=True)
-        terminalreporter.line(f"everything that needs {service}: {reason}")
+    for service, (reason, count) in missing.items():
+        terminalreporter.line(f"{count} tests that need {service}: {reason}")
