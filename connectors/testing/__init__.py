@@ -15,7 +15,10 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite(
-    *(f"{__name__}.{module}" for module in ("runners", "watching", "settings", "streams", "lives")),
+    *(
+        f"{__name__}.{module}"
+        for module in ("checks", "runners", "watching", "settings", "streams", "lives")
+    ),
     *(f"{__name__}.{module}" for module in ("queues", "push", "times")),
 )
 

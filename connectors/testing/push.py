@@ -11,15 +11,15 @@ import pytest
 
 from connectors.push import PushRefused, PushRequest, Receiver, Taken
 from connectors.queues import Inbox
-from connectors.testing.harness import PushHarness
-from connectors.testing.runners import (
+from connectors.testing.checks import (
     check_message,
     check_payloads,
     check_values,
     is_json,
-    new_context,
     one_object,
 )
+from connectors.testing.harness import PushHarness
+from connectors.testing.runners import new_context
 from connectors.testing.settings import ConnectorConformance
 from connectors.testing.streams import numbered
 from connectors.testing.watching import Threads, no_io

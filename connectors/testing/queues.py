@@ -11,19 +11,18 @@ import pytest
 
 from connectors.queues import Inbox, Message, QueueSource
 from connectors.streams import SourceError
-from connectors.testing.crashes import Fuse, When
-from connectors.testing.harness import QueueHarness
-from connectors.testing.runners import (
-    QueueRunner,
+from connectors.testing.checks import (
     check_ids,
     check_payloads,
     check_values,
     delivery_of,
     is_json,
-    new_context,
     one_object,
     unusable,
 )
+from connectors.testing.crashes import Fuse, When
+from connectors.testing.harness import QueueHarness
+from connectors.testing.runners import QueueRunner, new_context
 from connectors.testing.settings import ConnectorConformance
 from connectors.testing.streams import numbered, told_well
 from connectors.testing.watching import Threads, eventually, no_io, within

@@ -6,20 +6,12 @@ What a runner keeps outlives the source: `lose` throws that away, as a crash wou
 
 from __future__ import annotations
 
-import json
-import re
 import threading
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import TypeAlias
 
-from connectors.abc import JSON, Connector
-from connectors.payloads import INLINE_ALONE, Payloads
 from connectors.queues import (
-    MAX_GROUP,
-    MAX_ID,
-    Delivery,
     Inbox,
     Message,
     Polled,
@@ -29,23 +21,28 @@ from connectors.streams import (
     END,
     Batch,
     Place,
-    RunRef,
     SourceContext,
     SourceUnavailable,
     StreamSource,
     Want,
+)
+from connectors.testing.checks import (
+    check_ids,
+    check_message,
+    check_position,
+    check_values,
+    delivery_of,
+    is_json,
 )
 from connectors.testing.crashes import Crash, CrashingQueue, CrashingStream, Fuse
 from connectors.testing.harness import AnyHarness, LifeHarness, QueueHarness, StreamHarness
 from connectors.testing.watching import eventually
 
 Read: TypeAlias = Callable[[Batch], Sequence[str]]
-_POSITION = re.compile(r"[A-Za-z0-9:._]+", re.ASCII)
 _MAX_PARTITION = 200
 _WAIT = 0.2  # seconds
 _QUIET = 3
 """Polls in a row that find nothing, after which nothing is there."""
-_COMMON = frozenset({"event.*", "batch.count", "batch.uri"})
 
 
 def new_context(harness: AnyHarness, directory: Path) -> SourceContext:
@@ -58,11 +55,6 @@ def new_context(harness: AnyHarness, directory: Path) -> SourceContext:
         data_dir=directory,
         stop=threading.Event(),
     )
-
-
-def is_json(value: object) -> None:
-    """AssertionError for what is no JSON, or has text that is no UTF-8."""
-    json.dumps(value, allow_nan=False, ensure_ascii=False).encode()
 
 
 class StreamRunner:
@@ -224,34 +216,6 @@ class StreamRunner:
             assert left >= 0, f"{name}: {-left} batches more than there is room for"
 
 
-def run_of(batch: Batch) -> RunRef:
-    """The run that a batch has become."""
-    return RunRef(
-        run_id="r0123456789abcdef01234567",
-        partition=batch.partition,
-        start=batch.start,
-        end=batch.end,
-        values=batch.values,
-        inputs=batch.inputs,
-    )
-
-
-def check_position(position: str) -> None:
-    """AssertionError for a text that is no position."""
-    assert _POSITION.fullmatch(position), (
-        f"{position!r} is no position: letters, digits and : . _ only"
-    )
-
-
-def check_values(connector: Connector, values: Mapping[str, JSON]) -> None:
-    """Values are JSON, and below roots that a job may name."""
-    is_json(values)
-    roots = {path.partition(".")[0] for path in connector.value_paths | _COMMON}
-    assert values.keys() <= roots, (
-        f"no path of value_paths begins with {', '.join(sorted(values.keys() - roots))}"
-    )
-
-
 class QueueRunner:
     """Keeps an inbox: ids with their newest receipts, and a cursor."""
 
@@ -365,41 +329,3 @@ class QueueRunner:
         assert polled.cursor is None or polled.cursor.isprintable()
         for message in polled.messages:
             check_message(message)
-
-
-def check_message(message: Message) -> None:
-    """AssertionError for what is no message as the contract says."""
-    assert 0 < len(message.id) <= MAX_ID, f"the id {message.id[:60]!r} is empty or too long"
-    assert message.id.isprintable(), f"{message.id!r} has characters that nobody can print"
-    assert len(message.group) <= MAX_GROUP
-    assert not message.group or message.group.isprintable()
-    is_json(message.body)
-
-
-def check_ids(taken: Collection[str], given: Sequence[Message]) -> None:
-    """AssertionError if a source speaks of messages that it was not told of."""
-    strange = set(taken) - {message.id for message in given}
-    assert not strange, f"nobody spoke of {strange}"
-
-
-def delivery_of(message: Message, at: int = 0) -> Delivery:
-    """The message, as its source is told about it."""
-    return Delivery(id=message.id, receipt=message.receipt, group=message.group, at=at)
-
-
-def unusable(message: Message) -> Message:
-    """The message with a receipt that acknowledges nothing."""
-    return replace(message, receipt=f"no-receipt-{message.receipt[:20]}")
-
-
-def check_payloads(payloads: Payloads) -> None:
-    """What travels within a job comes back as it was, also a second time."""
-    content = b'{"kit": 1}\n'
-    inputs = payloads.pack("kit", content)
-    assert payloads.content(inputs) == content
-    assert 0 < payloads.inline <= payloads.limit
-
-
-def one_object(first: Payloads, second: Payloads) -> None:
-    """Where there is a storage, its connections are kept for as long as the source is open."""
-    assert first is second or first.limit <= INLINE_ALONE, "payloads is made anew by each call"

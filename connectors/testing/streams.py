@@ -17,9 +17,10 @@ from connectors.streams import (
     StreamSource,
     Want,
 )
+from connectors.testing.checks import run_of
 from connectors.testing.crashes import Fuse, When
 from connectors.testing.harness import LifeHarness, StreamHarness
-from connectors.testing.runners import StreamRunner, new_context, run_of
+from connectors.testing.runners import StreamRunner, new_context
 from connectors.testing.settings import ConnectorConformance
 from connectors.testing.watching import Threads, eventually, no_io, within
 
