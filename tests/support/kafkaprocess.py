@@ -59,7 +59,9 @@ def free_port() -> int:
 
 def cluster_id() -> str:
     """A new name for a cluster."""
-    return urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
+    # One that begins with "-" would be taken for an option.
+    first, *rest = uuid.uuid4().bytes
+    return urlsafe_b64encode(bytes([first & 0x7F, *rest])).decode().rstrip("=")
 
 
 class KafkaProcess:
