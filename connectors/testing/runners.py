@@ -75,6 +75,8 @@ class StreamRunner:
         self.context = new_context(harness, directory)
         self._source: StreamSource | None = None
         self._looked = False
+        # Reading may be slow. The batch is kept, so that nothing else gets its id.
+        self._found: dict[int, tuple[Batch, list[str]]] = {}
 
     @property
     def source(self) -> StreamSource:
@@ -180,7 +182,10 @@ class StreamRunner:
 
     def events(self, read: Read) -> list[str]:
         """What the runs of all batches find."""
-        return [event for batch in self.runs for event in read(batch)]
+        for batch in self.runs:
+            if id(batch) not in self._found:
+                self._found[id(batch)] = (batch, list(read(batch)))
+        return [event for batch in self.runs for event in self._found[id(batch)][1]]
 
     @property
     def runs(self) -> list[Batch]:
