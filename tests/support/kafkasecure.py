@@ -42,8 +42,6 @@ class SecureKafka(Kafka):
 
     def _settings(self) -> dict[str, str]:
         settings = {
-            # A busy client must have read the refusal before the connection is closed.
-            "connection.failed.authentication.delay.ms": "1000",
             "sasl.enabled.mechanisms": ",".join(MECHANISMS),
             "ssl.keystore.type": "PEM",
             "ssl.keystore.location": str(self.certificates.server),
