@@ -9,8 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from connectors.abc import JSON, Problem, SettingsError
 from connectors.fields import Span, Whole
-from connectors.file.settings import Path, Storage
+from connectors.file.settings import Path
 from connectors.payloads import INLINE_ALONE, MAX_STORED
+from connectors.storage.fields import Storage
 from connectors.times import DAY, SECOND
 from connectors.validation import validate
 

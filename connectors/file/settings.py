@@ -12,7 +12,7 @@ from connectors.fields import Span, Whole
 from connectors.file.lines import Encoding, Format, Limits
 from connectors.file.paths import Pattern
 from connectors.payloads import INLINE_ALONE, MAX_STORED
-from connectors.storage import address
+from connectors.storage.fields import Storage
 from connectors.times import DAY, SECOND
 from connectors.validation import validate
 
@@ -26,13 +26,7 @@ def _path(text: str) -> str:
     return text
 
 
-def _storage(text: str) -> str:
-    address.parse(text)
-    return text
-
-
 Path = Annotated[str, AfterValidator(_path)]
-Storage = Annotated[str, AfterValidator(_storage)]
 
 
 class FileSettings(BaseModel):

@@ -4,28 +4,19 @@ from __future__ import annotations
 
 from typing import Annotated, Literal, TypeAlias
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from connectors.abc import Problem, SettingsError
 from connectors.fields import Span, Whole
-from connectors.storage import address
+from connectors.payloads import INLINE_ALONE, INLINE_BESIDE, MAX_STORED
+from connectors.storage.fields import Storage
 from connectors.times import DAY, SECOND
 
 Format: TypeAlias = Literal["ndjson", "values"]
 Compression: TypeAlias = Literal["none", "gzip", "zstd"]
 
-INLINE_ALONE = 128 * 2**10
-"""Bytes of a file that travels within the job, where nothing else is set up."""
-INLINE_BESIDE = 16 * 2**10
-"""The same, where there is a storage."""
-MAX_BYTES = 64 * 2**20
 _LARGEST = 2**30
 _LEAST_MEMORY = 16 * 2**20
-
-
-def _storage(text: str) -> str:
-    address.parse(text)
-    return text
 
 
 class BufferSettings(BaseModel):
@@ -48,7 +39,7 @@ class BufferSettings(BaseModel):
     max_bytes: Annotated[int, Whole(1_000, _LARGEST)] | None = Field(
         None,
         description="Bytes of a file, before compression, with which it is closed. Without it "
-        f"{MAX_BYTES}, or {INLINE_ALONE} where no `storage` is set.",
+        f"{MAX_STORED}, or {INLINE_ALONE} where no `storage` is set.",
         examples=[1_000_000],
     )
     max_age: Annotated[int, Span(low=50_000, high=DAY)] = Field(
@@ -57,7 +48,7 @@ class BufferSettings(BaseModel):
         examples=["1s"],
         json_schema_extra={"default": "10s"},
     )
-    storage: Annotated[str, AfterValidator(_storage)] | None = Field(
+    storage: Storage | None = Field(
         None,
         description="Where files go that are too large to travel within the job: a directory that "
         "the nodes share, a bucket, or IPFS. Without it all of them travel within the job.",
@@ -96,7 +87,7 @@ class BufferSettings(BaseModel):
         """Bytes of records with which a file is closed."""
         if self.max_bytes is not None:
             return self.max_bytes
-        return INLINE_ALONE if self.storage is None else MAX_BYTES
+        return INLINE_ALONE if self.storage is None else MAX_STORED
 
     @property
     def inline_bytes(self) -> int:

@@ -16,8 +16,9 @@ from connectors.abc import JSON
 from connectors.kinesis.client import Client, Record
 from connectors.kinesis.clock import Clock
 from connectors.kinesis.lane import TooLarge
-from connectors.kinesis.settings import INLINE_BESIDE, MAX_INLINE, KinesisSettings
+from connectors.kinesis.settings import KinesisSettings
 from connectors.kinesis.source import ShardSource, numbers
+from connectors.payloads import INLINE_ALONE, INLINE_BESIDE
 from connectors.storage import address, batchfile, ndjson
 from connectors.storage.objects import ObjectGone, ObjectStore, inline_source, part
 from connectors.storage.stores import open_store
@@ -38,7 +39,7 @@ class BufferSource(ShardSource):
         self._store: ObjectStore | None = (
             open_store(address.parse(settings.storage)) if settings.storage else None
         )
-        self._inline = INLINE_BESIDE if settings.storage else MAX_INLINE
+        self._inline = INLINE_BESIDE if settings.storage else INLINE_ALONE
         self._target = f"/orch/{batchfile.file_name(settings.compression)}"
 
     def kept(self, record: Record) -> Record:
@@ -129,7 +130,7 @@ class BufferSource(ShardSource):
         if self._store is None:
             raise TooLarge(
                 f"the record {records[0].sequence} of {shard} takes {finished.size} bytes, and"
-                f" {MAX_INLINE} fit into a job: set `storage`"
+                f" {INLINE_ALONE} fit into a job: set `storage`"
             )
         generation = self.generations.get(shard, 0)
         again = f"-{generation}" if generation else ""

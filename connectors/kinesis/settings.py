@@ -19,15 +19,12 @@ from pydantic import (
 from connectors.abc import JSON, Problem, SettingsError
 from connectors.aws.fields import Endpoint, Region
 from connectors.fields import Duration, Span, Whole, error, rfc3339
-from connectors.storage import address, batchfile
+from connectors.payloads import INLINE_ALONE, MAX_STORED
+from connectors.storage import batchfile
+from connectors.storage.fields import Storage
 from connectors.times import SECOND
 from connectors.validation import shown, shown_key, validate
 
-MAX_INLINE = 128 * 1024
-"""Bytes of a batch that travel inside the job, where there is no storage."""
-INLINE_BESIDE = 16 * 1024
-"""The same where there is one: what is larger is an object."""
-DEFAULT_BYTES = 64 * 1024 * 1024
 _OF_BUFFER = ("max_bytes", "max_age", "format", "compression", "storage", "keep")
 
 _NAME = re.compile(r"[a-zA-Z0-9_.-]{1,128}", re.ASCII)
@@ -82,11 +79,6 @@ def _numbers(given: Mapping[object, object]) -> dict[str, str]:
     if problems:
         raise SettingsError(problems)
     return found
-
-
-def _storage(text: str) -> str:
-    address.parse(text)
-    return text
 
 
 Start = Annotated[
@@ -185,7 +177,7 @@ class KinesisSettings(BaseModel):
         description="`buffer`: how files are compressed; they are called batch.ndjson.gz or"
         " batch.ndjson.zst then.",
     )
-    storage: Annotated[str, AfterValidator(_storage)] | None = Field(
+    storage: Storage | None = Field(
         None,
         description="`buffer`: where files are kept: a directory shared with the nodes, an S3"
         " bucket, or IPFS. Without it they travel inside the job, up to 128 KiB.",
@@ -233,7 +225,7 @@ class KinesisSettings(BaseModel):
         """Bytes of a batch at most."""
         if self.max_bytes is not None:
             return self.max_bytes
-        return DEFAULT_BYTES if self.storage else MAX_INLINE
+        return MAX_STORED if self.storage else INLINE_ALONE
 
     def _of_mode(self) -> list[Problem]:
         wrong = _OF_BUFFER if self.mode == "range" else ("max_wait",)
@@ -256,9 +248,11 @@ class KinesisSettings(BaseModel):
         return []
 
     def _small_enough(self) -> list[Problem]:
-        if self.storage is None and self.max_bytes is not None and self.max_bytes > MAX_INLINE:
+        if self.storage is None and self.max_bytes is not None and self.max_bytes > INLINE_ALONE:
             message = f"{self.max_bytes} bytes do not fit into a job"
-            return [Problem("max_bytes", message, f"set `storage`, or write at most {MAX_INLINE}")]
+            return [
+                Problem("max_bytes", message, f"set `storage`, or write at most {INLINE_ALONE}")
+            ]
         return []
 
 

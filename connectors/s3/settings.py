@@ -22,7 +22,7 @@ from connectors.aws.address import QueueAddress, parse_queue
 from connectors.aws.fields import Endpoint, Region
 from connectors.fields import Span, Whole, error, rfc3339
 from connectors.s3.globs import MAX_GLOB, Glob
-from connectors.storage import address
+from connectors.storage.fields import Storage
 from connectors.times import DAY, MINUTE, SECOND
 from connectors.validation import shown, validate
 
@@ -93,11 +93,6 @@ def _start(value: object) -> object:
     except SettingsError as reason:
         raise error(reason.problems[0].message, remedy) from reason
     return value
-
-
-def _storage(text: str) -> str:
-    address.parse(text)
-    return text
 
 
 def _queue(text: str) -> str:
@@ -257,7 +252,7 @@ class S3Settings(BaseModel):
         " also finds the objects themselves, each in a directory of its own,"
         " `/orch/objects/0/NAME`, `/orch/objects/1/NAME`, fetched by the node.",
     )
-    storage: Annotated[str, AfterValidator(_storage)] | None = Field(
+    storage: Storage | None = Field(
         None,
         description="Where long lists of objects go: a directory shared with the nodes, an S3"
         " bucket, or IPFS. Without it they travel inside the job, up to 128 KiB.",

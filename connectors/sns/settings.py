@@ -14,7 +14,7 @@ from connectors.aws.fields import Endpoint
 from connectors.fields import Span, Whole, error
 from connectors.queues import Gathering
 from connectors.sns import topics
-from connectors.storage import address
+from connectors.storage.fields import Storage
 from connectors.times import DAY, MINUTE, SECOND
 from connectors.validation import shown, validate
 
@@ -47,11 +47,6 @@ def _origin(text: str) -> str:
     parts = urlsplit(text)
     if parts.path or not text.isascii():
         raise error(f"{shown(text)} has more than an address", "write http://HOST:PORT")
-    return text
-
-
-def _storage(text: str) -> str:
-    address.parse(text)
     return text
 
 
@@ -141,7 +136,7 @@ class SnsSettings(BaseModel):
         examples=["7d"],
         json_schema_extra={"default": "1d"},
     )
-    storage: Annotated[str, AfterValidator(_storage)] | None = Field(
+    storage: Storage | None = Field(
         None,
         description="Where messages go that are too large to travel within the job: a directory"
         " that the nodes share, a bucket, or IPFS.",

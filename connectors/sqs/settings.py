@@ -16,7 +16,7 @@ from connectors.fields import Span, Whole
 from connectors.payloads import INLINE_ALONE, MAX_STORED
 from connectors.queues import Gathering
 from connectors.sqs.filter import Filter
-from connectors.storage import address
+from connectors.storage.fields import Storage
 from connectors.times import DAY, SECOND
 from connectors.validation import validate
 
@@ -25,11 +25,6 @@ HOUR = 3600 * SECOND
 
 def _queue(text: str) -> str:
     parse_queue(text)
-    return text
-
-
-def _storage(text: str) -> str:
-    address.parse(text)
     return text
 
 
@@ -113,7 +108,7 @@ class SqsSettings(BaseModel):
         description="Which messages are wanted; the others are deleted at once.",
         examples=[{"attribute": {"type": "order"}}],
     )
-    storage: Annotated[str, AfterValidator(_storage)] | None = Field(
+    storage: Storage | None = Field(
         None,
         description="Where messages go that are too large to travel within the job: a directory "
         "that the nodes share, a bucket, or IPFS.",

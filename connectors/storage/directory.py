@@ -133,8 +133,8 @@ class DirectoryStore(ObjectStore):
         # Another thread may remove the directory while it is empty.
         for _ in range(_TRIES):
             made = _missing(directory)
-            directory.mkdir(parents=True, exist_ok=True)
             with suppress(FileNotFoundError):
+                directory.mkdir(parents=True, exist_ok=True)
                 return os.open(path, _CREATE, 0o666), path, made
         raise OSError(errno.EAGAIN, "its directory is removed again and again")
 

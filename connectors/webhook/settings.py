@@ -17,7 +17,7 @@ from pydantic import (
 
 from connectors.abc import JSON, Problem, SettingsError
 from connectors.fields import Secret, SecretName, Span, Whole, error
-from connectors.storage import address
+from connectors.storage.fields import Storage
 from connectors.times import DAY, MINUTE, SECOND
 from connectors.validation import shown, validate
 
@@ -81,11 +81,6 @@ def _one_or_two(value: tuple[SecretName, ...]) -> tuple[SecretName, ...]:
     if 1 <= len(value) <= 2:
         return value
     raise error(f"there are {len(value)} secrets", "write one, or the new and the old one")
-
-
-def _storage(text: str) -> str:
-    address.parse(text)
-    return text
 
 
 class KeyPlace(BaseModel):
@@ -204,7 +199,7 @@ class WebhookSettings(BaseModel):
         f" {BODY_ALONE} where there is no `storage`.",
         examples=[65536],
     )
-    storage: Annotated[str, AfterValidator(_storage)] | None = Field(
+    storage: Storage | None = Field(
         None,
         description="Where bodies go that are too large to travel within the job: a directory"
         " that the nodes share, a bucket, or IPFS.",

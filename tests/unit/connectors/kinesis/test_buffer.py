@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from connectors.abc import JSON
 from connectors.kinesis.client import Record
-from connectors.kinesis.settings import INLINE_BESIDE, MAX_INLINE
+from connectors.payloads import INLINE_ALONE, INLINE_BESIDE
 from connectors.storage.batchfile import Compression, reader
 from connectors.storage.objects import StorageUnavailable
 from connectors.streams import Batch, SourceRefused, SourceUnavailable
@@ -154,14 +154,14 @@ def test_what_grows_in_the_file_makes_shorter_batches(tmp_path: Path):
     batches = desk.drain()
     assert sum(b.count or 0 for b in batches) == 2000
     for batch in batches:
-        assert len(content(batch, tmp_path)) <= MAX_INLINE
+        assert len(content(batch, tmp_path)) <= INLINE_ALONE
 
 
 def test_a_record_that_fits_into_no_job_stops_its_shard_and_says_what_to_do(tmp_path: Path):
     """It is not left out. What was before it goes, and so do other shards."""
     kinesis = ScriptedKinesis(2)
     kinesis.put(P, 1)
-    (large,) = kinesis.put(P, 1, data=b"x" * (MAX_INLINE + 1))
+    (large,) = kinesis.put(P, 1, data=b"x" * (INLINE_ALONE + 1))
     kinesis.put("shardId-000000000001", 1)
     desk = core(kinesis, tmp_path, max_age="1s")
     assert [(b.partition, b.count) for b in desk.poll()] == [(P, 1)]

@@ -8,7 +8,8 @@ import pytest
 
 from connectors.abc import SettingsError
 from connectors.kinesis import KinesisConnector
-from connectors.kinesis.settings import MAX_INLINE, parse_settings
+from connectors.kinesis.settings import parse_settings
+from connectors.payloads import INLINE_ALONE
 
 ARN = "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"
 
@@ -40,7 +41,7 @@ ARN = "arn:aws:kinesis:eu-central-1:123456789012:stream/clicks"
         ({"storage": "/srv"}, "storage", "does nothing in mode range"),
         ({"format": "values"}, "format", "does nothing in mode range"),
         ({"mode": "buffer", "storage": "bucket"}, "storage", "not an address"),
-        ({"mode": "buffer", "max_bytes": MAX_INLINE + 1}, "max_bytes", "do not fit into a job"),
+        ({"mode": "buffer", "max_bytes": INLINE_ALONE + 1}, "max_bytes", "do not fit into a job"),
         ({"on_lost": "panic"}, "on_lost", "is not accepted"),
         ({"shard": "x"}, "shard", "unknown setting"),
     ],
@@ -74,5 +75,5 @@ def test_a_file_without_storage_fits_into_a_job():
     """Where nothing is said, sizes follow from where files go."""
     inline = parse_settings({"stream": "clicks", "mode": "buffer"})
     stored = parse_settings({"stream": "clicks", "mode": "buffer", "storage": "/srv/orch"})
-    assert (inline.size, stored.size) == (MAX_INLINE, 64 * 1024 * 1024)
+    assert (inline.size, stored.size) == (INLINE_ALONE, 64 * 1024 * 1024)
     assert (inline.age, parse_settings({"stream": "clicks"}).age) == (10_000_000, 1_000_000)
