@@ -19,9 +19,6 @@ from connectors.streams import SourceError
 _log = logging.getLogger(__name__)
 THREADS = 4
 """Calls that are made at the same moment."""
-RETURN_AFTER = 2
-"""Seconds until a message that was given back is delivered. At once would be before this call has
-ended: who gave it back would take it for one more delivery of what it still holds."""
 _OVER = {
     *("ReceiptHandleIsInvalid", "InvalidParameterValue", "InvalidParameterValueException"),
     *("MessageNotInflight", "InvalidIdFormat", "NonExistentQueue", "QueueDoesNotExist"),
@@ -47,8 +44,8 @@ class Receipts:
         return self._settled(deliveries, faults, "deleted")
 
     def give_back(self, deliveries: Sequence[Delivery]) -> set[str]:
-        """Let the queue deliver messages soon; returns ids as `delete` does."""
-        entries = [(delivery.receipt, RETURN_AFTER) for delivery in deliveries]
+        """Let the queue deliver messages at once; returns ids as `delete` does."""
+        entries = [(delivery.receipt, 0) for delivery in deliveries]
         return self._settled(deliveries, self._in_tens(self._queue.change, entries), "given back")
 
     def extend(self, deliveries: Sequence[tuple[Delivery, int]]) -> set[str]:

@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, bindparam, case, delete, func, literal_column, select, update
 
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import Origin, Queue, RunState, TriggerState
@@ -68,9 +68,11 @@ class TakenIn:
 
 
 _MINE = inbox.c.trigger_uid == bindparam("b_uid")
+_GOES_BACK = (EventState.GIVE_BACK, EventState.RETURNED)
+_goes_back = inbox.c.state.in_([literal_column(f"'{state}'") for state in _GOES_BACK])
 _RECEIVED = (
     update(inbox)
-    .where(_MINE, inbox.c.id == bindparam("b_id"))
+    .where(_MINE, inbox.c.id == bindparam("b_id"), ~_goes_back)
     .values(
         receipt=bindparam("v_receipt"),
         state=case((inbox.c.state == EventState.DONE, EventState.ACKNOWLEDGE), else_=inbox.c.state),
@@ -78,7 +80,7 @@ _RECEIVED = (
 )
 _AGAIN = (
     update(inbox)
-    .where(_MINE, inbox.c.id == bindparam("b_id"), inbox.c.state == EventState.RETURNED)
+    .where(_MINE, inbox.c.id == bindparam("b_id"), _goes_back)
     .values(
         run_id=bindparam("v_run_id"),
         place=bindparam("v_place"),
@@ -107,22 +109,24 @@ class Inboxes:
         """Note the new receipts of events that are known; returns the ids of those that are in no
         need of a run."""
         known = self.known(trigger_uid, [event.id for event in events])
-        joined = {id_ for id_, state in known.items() if state is not EventState.RETURNED}
-        if joined:
-            rows = [
-                {"b_uid": trigger_uid, "b_id": event.id, "v_receipt": event.receipt}
-                for event in events
-                if event.id in joined and event.receipt
-            ]
-            over = any(known[id_] is not EventState.HELD for id_ in joined)
-            if rows:
-                self._db.write(lambda tx: self._receive(tx, rows, tell=over), "inbox")
-        return joined
+        joined = {id_ for id_, state in known.items() if state not in _GOES_BACK}
+        rows = [
+            {"b_uid": trigger_uid, "b_id": event.id, "v_receipt": event.receipt}
+            for event in events
+            if event.id in joined and event.receipt
+        ]
+        if not rows:
+            return joined
+        over = any(known[id_] is not EventState.HELD for id_ in joined)
+        noted = self._db.write(lambda tx: self._receive(tx, rows, tell=over), "inbox")
+        # Those whose run has ended meanwhile, and which go back, were delivered for another run.
+        late = {row["b_id"] for row, done in zip(rows, noted, strict=True) if not done}
+        return joined - late
 
-    def _receive(self, tx: Tx, rows: Sequence[Mapping[str, Any]], *, tell: bool) -> None:
-        self._db.dialect.execute_many(tx.conn, _RECEIVED, rows)
+    def _receive(self, tx: Tx, rows: Sequence[Mapping[str, Any]], *, tell: bool) -> list[bool]:
         if tell:
             tx.notify(Topic.TELL)
+        return self._db.dialect.update_many(tx.conn, _RECEIVED, rows)
 
     def take_in(
         self,

@@ -5,7 +5,10 @@ afterwards, and writes that down. Killed in between, the source is told once mor
 nothing there.
 
     held ─→ acknowledge ─→ done (known until it expires)
-         └→ give_back ──→ returned (the next delivery is another firing)
+         └→ give_back ──→ returned
+
+From `give_back` on the next delivery is another firing: the source may deliver before it was
+written down that it was told to.
 """
 
 from __future__ import annotations
@@ -45,7 +48,7 @@ class EventState(StrEnum):
     ACKNOWLEDGE = "acknowledge"  # the source is to forget it
     GIVE_BACK = "give_back"  # the source is to deliver it again
     DONE = "done"  # the source was told; one more delivery is acknowledged at once
-    RETURNED = "returned"  # the source was told; one more delivery makes another run
+    RETURNED = "returned"  # the source was told
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +82,6 @@ _TOLD = (
     .values(
         state=bindparam("v_state"),
         extend_at=None,
-        round=inbox.c.round + bindparam("v_rounds"),
         expires_at=case((inbox.c.expires_at > _UNTIL, inbox.c.expires_at), else_=_UNTIL),
     )
 )
@@ -146,8 +148,8 @@ class Telling:
         """The source was told of these. One that was delivered once more meanwhile has another
         receipt, and is told of again."""
         after = {
-            EventState.ACKNOWLEDGE: (EventState.DONE.value, 0),
-            EventState.GIVE_BACK: (EventState.RETURNED.value, 1),
+            EventState.ACKNOWLEDGE: EventState.DONE.value,
+            EventState.GIVE_BACK: EventState.RETURNED.value,
         }
         now = self._db.clock.now()
         rows = [
@@ -156,8 +158,7 @@ class Telling:
                 "b_id": event.id,
                 "b_receipt": event.receipt,
                 "b_state": event.state.value,
-                "v_state": after[event.state][0],
-                "v_rounds": after[event.state][1],
+                "v_state": after[event.state],
                 "v_now": now,
             }
             for event in events
@@ -258,7 +259,9 @@ def settle_events(conn: Connection, run_id: str, verdict: Verdict, now: int) -> 
         (inbox.c.expires_at > inbox.c.keep_us + now, inbox.c.expires_at),
         else_=inbox.c.keep_us + literal(now),
     )
-    conn.execute(update(inbox).where(mine).values(state=state, extend_at=None, expires_at=until))
+    rounds = inbox.c.round + case((state == EventState.GIVE_BACK.value, 1), else_=0)
+    values = {"state": state, "round": rounds, "extend_at": None, "expires_at": until}
+    conn.execute(update(inbox).where(mine).values(values))
     if verdict.state is not RunState.DEAD:
         return False
     states = set(conn.scalars(select(inbox.c.state).where(inbox.c.run_id == run_id)))

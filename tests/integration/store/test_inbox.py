@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from copy import copy
 from dataclasses import replace
@@ -182,6 +182,35 @@ def test_an_event_that_was_given_back_makes_another_run(queue: Queue) -> None:
         queue.take("a", receipt=f"r{round_ + 1}", returns=True)
     assert sorted(r.key for r in queue.ledger.runs()) == ["a", "a~1", "a~2", "a~3"]
     assert queue.states() == {"a": "held"}
+
+
+def test_a_delivery_before_it_is_noted_that_it_was_given_back(queue: Queue) -> None:
+    """The source may be faster than the note: the delivery is another firing all the same, and the
+    note of the older one comes too late."""
+    queue.take("a", returns=True)
+    queue.end(queue.ledger.runs()[0], RunState.DEAD)
+    found = queue.telling.to_tell(queue.uid)
+    assert queue.again("a") == set()
+    queue.take("a", receipt="r2", returns=True)
+    queue.telling.told(queue.uid, found)
+    assert queue.states() == {"a": "held"}
+    assert sorted(run.key for run in queue.ledger.runs()) == ["a", "a~1"]
+    assert queue.told() == []
+
+
+def test_a_delivery_while_its_run_ends(queue: Queue, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looked up before, noted after: what goes back by then was delivered for another run."""
+    queue.take("a", "b")
+    known = queue.inboxes.known
+
+    def looked_up(trigger_uid: str, ids: Collection[str]) -> dict[str, EventState]:
+        found = known(trigger_uid, ids)
+        queue.end(queue.ledger.runs()[0], failed=[(0, 1)])
+        return found
+
+    monkeypatch.setattr(queue.inboxes, "known", looked_up)
+    assert queue.again("a", "b") == {"b"}
+    assert queue.told() == [("acknowledge", "b", "r2-b"), ("give_back", "a", "r1-a")]
 
 
 def test_a_delivery_before_its_source_was_told_is_told_of_again(queue: Queue) -> None:

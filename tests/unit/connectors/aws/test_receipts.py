@@ -49,7 +49,7 @@ def test_all_are_told(queue: ScriptedQueue, receipts: Receipts, count: int) -> N
     handles = sorted(delivery.receipt for delivery in deliveries)
     assert sorted(queue.deleted) == handles
     assert sorted(queue.changed) == sorted(
-        [*((handle, 2) for handle in handles), *((handle, 60) for handle in handles)]
+        [*((handle, 0) for handle in handles), *((handle, 60) for handle in handles)]
     )
 
 
