@@ -46,7 +46,7 @@ class SystemClock:
 def to_rfc3339(instant: int) -> str:
     """Write an instant as RFC 3339 in UTC, with a fraction only where it has one."""
     whole, micros = divmod(instant, SECOND)
-    text = (_EPOCH + timedelta(seconds=whole)).strftime("%Y-%m-%dT%H:%M:%S")
+    text = (_EPOCH + timedelta(seconds=whole)).isoformat()[:-6]  # without its "+00:00"
     return f"{text}.{micros:06d}".rstrip("0") + "Z" if micros else f"{text}Z"
 
 

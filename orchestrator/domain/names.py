@@ -12,6 +12,7 @@ import hashlib
 import re
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 
 MAX_JOB_NAME = 120
 _HASH_CHARS = 20  # 20 hexadecimal digits are 80 bits
@@ -49,6 +50,7 @@ def _slug(text: str, limit: int) -> str:
     return re.sub(r"[^a-z0-9]+", "-", text.lower())[:limit].strip("-")
 
 
+@lru_cache(maxsize=1024)
 def _trigger_slug(name: str) -> str:
     """The trigger's part of a job's name: no later word of it can be taken for a uid."""
     return re.sub(r"-(?=[a-z0-9]{10}(?:-|$))", "", _slug(name, 32)) or "t"

@@ -195,7 +195,8 @@ class Watcher(Service):
             )
         outcome = judge(view(info))
         if outcome.verdict is Verdict.RUNNING and flight.state is AttemptState.ACCEPTED:
-            self._flights.seen_running(flight, outcome.node_id).result()
+            if not self._flights.seen_running(flight, outcome.node_id).result():
+                return self._still_ours(watch)
             with self._state:
                 watch.flight = replace(watch.flight, state=AttemptState.RUNNING)
         if outcome.verdict in (Verdict.WAITING, Verdict.RUNNING):
@@ -204,6 +205,15 @@ class Watcher(Service):
             return self._judge_stopped(watch, outcome)
         self._learn(flight, (info.job.modify_time - info.job.create_time) // _NS_PER_US)
         return self._end(flight, _ending(flight, outcome, self._clock.now()))
+
+    def _still_ours(self, watch: Watch) -> bool:
+        """Whether to go on with an attempt that was not as it was known; look at it as it is."""
+        flight = self._flights.current(watch.flight)
+        if flight is None:
+            return False
+        with self._state:
+            watch.flight = flight
+        return True
 
     def _judge_stopped(self, watch: Watch, outcome: Outcome) -> bool:
         """By us, or by somebody else? The canceller writes it down before it asks the cluster."""

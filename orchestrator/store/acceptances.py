@@ -7,8 +7,9 @@ share the statements of the next: a third of the work of one operation each.
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -23,6 +24,8 @@ from orchestrator.store.writer import Tx
 
 _AT_MOST = 500  # in one batch: its runs stand in one IN list
 
+# Built once: on the paths that every submission takes, putting a statement together would cost
+# more than the database's answer.
 _ACCEPT = (
     update(attempts)
     .where(
@@ -50,6 +53,11 @@ _RUNNING = (
     )
     .values(state=RunState.RUNNING)
 )
+_CANCELLED = (
+    select(runs.c.id)
+    .where(runs.c.id.in_(bindparam("b_ids", expanding=True)), runs.c.cancel.is_not(None))
+    .limit(1)
+)
 
 
 @dataclass(kw_only=True)
@@ -60,20 +68,14 @@ class _Batch:
     jobs: list[str] = field(default_factory=list[str])
     futures: list[Future[bool]] = field(default_factory=list[Future[bool]])
 
-    def resolve(self, done: Future[list[bool]]) -> None:
-        error = done.exception()
-        for index, future in enumerate(self.futures):
-            if error is None:
-                future.set_result(done.result()[index])
-            else:
-                future.set_exception(error)
-
 
 class Acceptances:
     """Thread-safe."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, tell: Callable[[Flight], None]) -> None:
+        """`tell` is called with each attempt as it is after its acceptance was committed."""
         self._db = database
+        self._tell = tell
         self._lock = threading.Lock()
         self._open: _Batch | None = None  # submitted, and not begun by the writer yet
         self._awaited: int | None = None
@@ -92,13 +94,25 @@ class Acceptances:
             batch = self._open
             if batch is None or len(batch.flights) >= _AT_MOST:
                 batch = _Batch()
-                self._db.submit(partial(self._write, batch), "accept", batch.resolve, patient=True)
+                then = partial(self._resolve, batch)
+                self._db.submit(partial(self._write, batch), "accept", then, patient=True)
                 self._open = batch
             batch.flights.append(flight)
             batch.jobs.append(job_id)
             batch.futures.append(future)
 
-    def _write(self, batch: _Batch, tx: Tx) -> list[bool]:
+    def _resolve(self, batch: _Batch, done: Future[list[Flight | None]]) -> None:
+        error = done.exception()
+        if error is not None:
+            for future in batch.futures:
+                future.set_exception(error)
+            return
+        for future, accepted in zip(batch.futures, done.result(), strict=True):
+            if accepted is not None:
+                self._tell(accepted)
+            future.set_result(accepted is not None)
+
+    def _write(self, batch: _Batch, tx: Tx) -> list[Flight | None]:
         with self._lock:
             if self._open is batch:
                 self._open = None
@@ -125,9 +139,23 @@ class Acceptances:
             awaited = self._awaited
             if awaited is None or min(row["v_deadline"] for row in rows) < awaited:
                 tx.notify(Topic.DEADLINE)
-            cancelled = select(runs.c.id).where(
-                runs.c.id.in_([flight.run_id for flight in won]), runs.c.cancel.is_not(None)
-            )
-            if tx.conn.scalar(cancelled.limit(1)) is not None:
+            ids = [flight.run_id for flight in won]
+            if tx.conn.scalar(_CANCELLED, {"b_ids": ids}) is not None:
                 tx.notify(Topic.CANCEL)
-        return taken
+        return [
+            _accepted(flight, row) if ok else None
+            for flight, row, ok in zip(batch.flights, rows, taken, strict=True)
+        ]
+
+
+def _accepted(flight: Flight, row: Mapping[str, Any]) -> Flight:
+    """What `_ACCEPT` makes of an attempt."""
+    return replace(
+        flight,
+        state=AttemptState.ACCEPTED,
+        job_id=row["v_job"],
+        body=None,
+        doubt=False,
+        submitted_at=row["v_now"],
+        deadline_at=row["v_deadline"],
+    )

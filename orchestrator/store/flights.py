@@ -99,25 +99,31 @@ class Flights:
 
     def __init__(self, database: Database, owner: str) -> None:
         self._db = database
-        self._acceptances = Acceptances(database)
+        self._news: deque[Flight | str] = deque()  # as it is now, or of which run one is to be read
+        self._acceptances = Acceptances(database, self._news.append)
         self.owner = owner
-        self._news: deque[tuple[str, int]] = deque()
 
     def load(self, states: Sequence[AttemptState]) -> list[Flight]:
         """The attempts of this orchestrator that are under way, for a restart."""
         return self._select(runs.c.owner == self.owner, attempts.c.state.in_(states))
 
     def news(self) -> list[Flight]:
-        """Those that were accepted or stopped here since the last call, as they are now."""
+        """Those that were accepted or stopped here since the last call: the first as they were
+        then, the others as they are now."""
+        found: dict[str, Flight] = {}
         changed: set[str] = set()
         while self._news:
-            changed.add(self._news.popleft()[0])
-        found: list[Flight] = []
+            news = self._news.popleft()
+            if isinstance(news, Flight):
+                found[news.run_id] = news
+            else:
+                changed.add(news)
         wanted = list(changed)
         for start in range(0, len(wanted), _IN_CHUNK):
             ids = wanted[start : start + _IN_CHUNK]
-            found += self._read(_NEWS, {"b_ids": ids, "b_owner": self.owner})
-        return found
+            for flight in self._read(_NEWS, {"b_ids": ids, "b_owner": self.owner}):
+                found[flight.run_id] = flight
+        return list(found.values())
 
     def current(self, flight: Flight) -> Flight | None:
         """An attempt as it is now; None once it has ended or belongs to another orchestrator."""
@@ -151,7 +157,7 @@ class Flights:
 
         def note(done: Future[bool]) -> None:
             if done.exception() is None and done.result():
-                self._news.append((flight.run_id, flight.number))
+                self._news.append(flight.run_id)
 
         change.add_done_callback(note)
         return change
@@ -166,8 +172,6 @@ class Flights:
     def accepted(self, flight: Flight, job_id: str) -> Future[bool]:
         """The cluster has the job: forget its bytes, start its deadline."""
         future: Future[bool] = Future()
-        # Noted before it is submitted: who is woken by the commit must find it in `news`.
-        self._noted(flight, future)
         self._acceptances.submit(flight, job_id, future)
         return future
 

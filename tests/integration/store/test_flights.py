@@ -219,25 +219,30 @@ def test_a_stop_that_is_not_heeded_is_asked_for_again(ledger: Ledger) -> None:
 
 
 def test_news_of_others(open_ledger: Callable[..., Ledger]) -> None:
-    """What was accepted here and belongs to another by now is no news here."""
+    """What was stopped here and belongs to another by now is no news here."""
     old, new = open_ledger("old"), open_ledger("new")
     old.fire(old.trigger())
-    old.accept(old.claim()[0])
+    flight = old.accept(old.claim()[0])
+    assert [told.run_id for told in old.flights.news()] == [flight.run_id]
+    assert old.flights.stopping(flight, "late").result()
     new.leases.renew(30 * SECOND)
     assert new.leases.adopt_orphans() == 1
     assert old.flights.news() == []
+    assert not old.flights.seen_running(flight, "node").result()
+    assert old.flights.current(flight) is None
 
 
 def test_news(ledger: Ledger) -> None:
-    """What was accepted is told once, as it is by then; what has ended is not."""
+    """What was accepted is told once, as it was then; what was stopped as it is by now, unless it
+    has ended."""
     ledger.fire(ledger.trigger(), 3)
-    flights = ledger.claim()
-    for flight in flights:
-        ledger.accept(flight)
-    ledger.end(ledger.flight(flights[0]))
-    told = {flight.run_id for flight in ledger.flights.news()}
-    assert told == {flight.run_id for flight in flights[1:]}
+    flights = [ledger.accept(flight) for flight in ledger.claim()]
+    assert ledger.flights.news() == [ledger.flight(flight) for flight in flights]
     assert ledger.flights.news() == []
+    for flight in flights[:2]:
+        assert ledger.flights.stopping(flight, "late").result()
+    ledger.end(ledger.flight(flights[0]))
+    assert ledger.flights.news() == [ledger.flight(flights[1])]
 
 
 def test_a_run_that_cannot_be_rendered(ledger: Ledger) -> None:

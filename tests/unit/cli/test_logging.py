@@ -68,3 +68,24 @@ def test_an_exception_is_one_json_line() -> None:
     (line,) = out.getvalue().splitlines()
     assert json.loads(line)["exception"][0]["exc_type"] == "ValueError"
     assert "hush" not in line
+
+
+def test_a_log_that_nobody_reads_stops_nothing() -> None:
+    """The pipe is closed, or the disk is full: who logs goes on."""
+
+    class Closed(io.StringIO):
+        def write(self, s: str, /) -> int:
+            raise BrokenPipeError
+
+    orch_logging.set_up(stream=Closed())
+    structlog.get_logger("x").info("job accepted", run="r1")
+
+
+@pytest.mark.parametrize("json", [True, False])
+def test_what_comes_from_outside_makes_no_line_of_its_own(json: bool) -> None:
+    """Nor does it move the cursor of a terminal."""
+    out = io.StringIO()
+    orch_logging.set_up(stream=out, json=json)
+    structlog.get_logger("x").info("run dead", reason="a\n2026 [error] forged\x1b[2J\r\u2028b")
+    assert len(out.getvalue().splitlines()) == 1
+    assert "\x1b" not in out.getvalue()

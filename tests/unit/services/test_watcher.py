@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 import structlog
+from sqlalchemy import update
 
 from bacalhau_client import Forbidden, ServerFault, Throttled, Unreachable
 from orchestrator.domain.clock import HOUR, SECOND
@@ -14,6 +15,7 @@ from orchestrator.services.canceller import Canceller
 from orchestrator.services.clockwatch import Steps
 from orchestrator.services.cluster import ClusterState
 from orchestrator.services.watcher import Watcher
+from orchestrator.store.schema import runs
 from orchestrator.store.values import Attempt, Flight
 from tests.support.desk import Desk
 from tests.support.scripted import FakeJob, answered
@@ -79,6 +81,22 @@ def test_running_is_seen_once(desk: Desk, watcher: Watcher) -> None:
     look(desk, watcher)
     assert attempt_of(desk, flight).running_at == first.running_at
     assert len(desk.remote.of("get")) >= 3
+
+
+def test_an_attempt_that_another_orchestrator_has_taken_over(desk: Desk, watcher: Watcher) -> None:
+    """Once it is seen that it is not ours any more, nobody asks for its job."""
+    flight, job = desk.accepted()
+    look(desk, watcher, after=0)
+    mine = runs.c.id == flight.run_id
+    desk.ledger.db.write(
+        lambda tx: tx.conn.execute(update(runs).where(mine).values(fence=flight.fence + 1)), "test"
+    )
+    job.execution(5)
+    look(desk, watcher)
+    asked = len(desk.remote.of("get"))
+    look(desk, watcher)
+    assert len(desk.remote.of("get")) == asked > 0
+    assert attempt_of(desk, flight).state is AttemptState.ACCEPTED
 
 
 def test_a_restart_finds_what_is_under_way(desk: Desk, watcher: Watcher) -> None:
