@@ -179,6 +179,7 @@ class Transport:
         self._timeout = (connect_timeout, read_timeout)
         self._adapter = _Adapter(pool_connections=1, pool_maxsize=pool_size, pool_block=True)
         self.stop = stop
+        self._retries = retry.attempts > 1
         self._reads = build_retrying(retry, stop, reads=True)
         self._writes = build_retrying(retry, stop, reads=False)
 
@@ -227,7 +228,10 @@ class Transport:
                 last = error
                 raise
 
-        answer = (self._reads if safe else self._writes)(attempt)
+        if self._retries:
+            answer = (self._reads if safe else self._writes)(attempt)
+        else:
+            answer = attempt()
         return _parse(answer, place, build)
 
     def _send(self, method: str, url: str, body: bytes | None, place: str) -> bytes:
