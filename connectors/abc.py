@@ -87,6 +87,12 @@ class Schedule(ABC):
     def marks(self, due: int) -> tuple[str, ...]:
         """What a clock change did to the due time ``due``, in words; mostly empty."""
 
+    def appointments(self) -> Sequence[tuple[str, int]]:
+        """The due times of a schedule that is a list of them, each with its place in the settings
+        (``when[2]``): one that is over when the trigger is registered is a mistake. Empty: what
+        was due before is history."""
+        return ()
+
 
 class Connector(ABC):
     """A kind of source. Made without arguments, once per process; holds no trigger's state."""
@@ -119,6 +125,36 @@ class SourceConnector(Connector):
     @abstractmethod
     def check(self, settings: Mapping[str, JSON]) -> None:
         """Raises :class:`SettingsError` for settings it does not take. No I/O."""
+
+
+class Demand(NamedTuple):
+    """What the settings of a :class:`DemandConnector` say of its runs."""
+
+    after: tuple[str, ...] = ()
+    """Names of triggers; a run is made when each of them has succeeded."""
+    same_time: bool = False
+    """They must have succeeded for one due time, not just since the last run."""
+    default: bool = False
+    """Takes what names no trigger."""
+    hidden: frozenset[str] = frozenset()
+    """Parameters that are shown to nobody."""
+
+
+class DemandConnector(Connector):
+    """A connector without a source: its runs are asked for one by one, or follow others. Pure."""
+
+    @abstractmethod
+    def demand(self, settings: Mapping[str, JSON]) -> Demand:
+        """What the settings say. Raises :class:`SettingsError`."""
+
+    @abstractmethod
+    def parameters(
+        self, settings: Mapping[str, JSON], given: Mapping[str, JSON]
+    ) -> Mapping[str, JSON]:
+        """The parameters of one run: those given, and the defaults of the others.
+
+        Raises :class:`SettingsError`, with paths relative to the parameters.
+        """
 
 
 class TimeConnector(Connector):

@@ -24,9 +24,11 @@ from connectors.abc import Connector
 
 GROUP = "orch.connectors"
 BUILT_IN = {
+    "at": "connectors.cron:AtConnector",
     "cron": "connectors.cron:CronConnector",
     "directory": "connectors.file:DirectoryConnector",
     "file": "connectors.file:FileConnector",
+    "job": "connectors.job:JobConnector",
     "kafka": "connectors.kafka:KafkaConnector",
     "kinesis": "connectors.kinesis:KinesisConnector",
     "s3": "connectors.s3:S3Connector",

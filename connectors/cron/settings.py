@@ -56,6 +56,26 @@ def _times(value: object) -> object:
     return cast(object, value)
 
 
+Timezone = Annotated[str, AfterValidator(_timezone)]
+Times = Annotated[
+    tuple[str, ...],
+    BeforeValidator(_times),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string"},
+                {
+                    "type": "array",
+                    "items": {"type": "string"},
+                    "minItems": 1,
+                    "maxItems": MAX_TIMES,
+                },
+            ]
+        }
+    ),
+]
+
+
 class CronSettings(BaseModel):
     """When a cron trigger is due: exactly one of ``schedule``, ``every`` and ``at``."""
 
@@ -77,30 +97,12 @@ class CronSettings(BaseModel):
         "`start`, or without one from 1970-01-01T00:00:00Z, so that restarts do not shift it.",
         examples=["200ms", "15s", "1h30m"],
     )
-    at: Annotated[
-        tuple[str, ...] | None,
-        BeforeValidator(_times),
-        WithJsonSchema(
-            {
-                "anyOf": [
-                    {"type": "string"},
-                    {
-                        "type": "array",
-                        "items": {"type": "string"},
-                        "minItems": 1,
-                        "maxItems": MAX_TIMES,
-                    },
-                ]
-            }
-        ),
-    ] = Field(
+    at: Times | None = Field(
         None,
         description="One time or a list of them, RFC 3339 or local in `timezone`.",
         examples=["2026-03-29T01:00:00Z", ["2026-03-29 03:00", "2026-04-01 03:00:30"]],
     )
-    timezone: Annotated[str, AfterValidator(_timezone)] = Field(
-        "UTC", description="IANA time zone.", examples=["Europe/Berlin"]
-    )
+    timezone: Timezone = Field("UTC", description="IANA time zone.", examples=["Europe/Berlin"])
     start: str | None = Field(
         None,
         description="Nothing is due before it. RFC 3339, a local time, or a date.",
