@@ -228,10 +228,9 @@ class Transport:
                 last = error
                 raise
 
-        if self._retries:
-            answer = (self._reads if safe else self._writes)(attempt)
-        else:
-            answer = attempt()
+        if not self._retries:
+            return _parse(attempt(), place, build)
+        answer = (self._reads if safe else self._writes)(attempt)
         return _parse(answer, place, build)
 
     def _send(self, method: str, url: str, body: bytes | None, place: str) -> bytes:

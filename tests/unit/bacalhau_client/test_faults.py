@@ -17,7 +17,8 @@ HEAD = b"HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: %d
 
 
 def reset(connection: socket.socket) -> None:
-    """Closes so that the other side gets a reset."""
+    """Closes so that the other side gets a reset, once it is connected and sends."""
+    connection.recv(1, socket.MSG_PEEK)
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
     connection.close()
 
@@ -77,7 +78,7 @@ def test_connect_timeout_is_unreachable(connect: Connect) -> None:
 
 
 def test_connection_closed_without_reading_is_ambiguous(connect: Connect, raw_server: Raw) -> None:
-    """Accepted and closed at once: part of the request may have arrived."""
+    """Accepted and closed as it comes: part of the request may have arrived."""
     server = raw_server(reset)
     with pytest.raises(bc.Ambiguous) as caught:
         put(connect(server.url))
