@@ -10,6 +10,7 @@ from typing import NoReturn
 import pytest
 from hypothesis import HealthCheck, settings
 
+from tests.support import moto
 from tests.support.elasticmq import ElasticMq, NoElasticMq
 from tests.support.kafka import Kafka
 from tests.support.kafkajars import NoKafka
@@ -91,6 +92,20 @@ def elasticmq() -> Iterator[ElasticMq]:
         _leave_out("ElasticMQ", error)
     yield server
     server.close()
+
+
+@pytest.fixture(scope="session")
+def endpoint() -> Iterator[str]:
+    """The address of moto, one server for the whole run: a test makes what it needs by names of its
+    own."""
+    with moto.serve() as url:
+        yield url
+
+
+@pytest.fixture
+def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The environment has those of the test, and no others."""
+    moto.use_credentials(monkeypatch)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

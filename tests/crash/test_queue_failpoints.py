@@ -6,6 +6,7 @@ event that was answered with 202 has its run, and one that was not has one after
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import Counter
 from collections.abc import Iterator
@@ -16,7 +17,7 @@ from typing import Any
 import pytest
 import requests
 
-from tests.support import checker
+from tests.support import checker, moto
 from tests.support.daemon import Daemon, Gone
 from tests.support.inprocess import Witness, lines
 from tests.support.jobs import IMAGE
@@ -24,6 +25,7 @@ from tests.support.waiting import until
 
 _NAME = "orders"
 _REGION = "eu-central-1"
+_numbers = itertools.count(1)
 
 
 def _job(value: str) -> dict[str, Any]:
@@ -56,14 +58,13 @@ class Orders:
     """A queue of moto's server that grows, and the trigger on it."""
 
     def __init__(self, endpoint: str, out: Path, **settings: Any) -> None:
-        from boto3.session import Session
-
-        self._client: Any = Session().client("sqs", endpoint_url=endpoint, region_name=_REGION)
-        self._url = self._client.create_queue(QueueName=_NAME)["QueueUrl"]
+        self._client: Any = moto.client("sqs", endpoint, _REGION)
+        name = f"failpoints-{next(_numbers)}"
+        self._url = self._client.create_queue(QueueName=name)["QueueUrl"]
         self.sent: set[str] = set()
         self.out = out
         self._looks = 0
-        given = {"queue": _NAME, "region": _REGION, "endpoint": endpoint, "wait": "1s"}
+        given = {"queue": name, "region": _REGION, "endpoint": endpoint, "wait": "1s"}
         quick = {"visibility": "10s", "batch_size": 1}
         self.file = _file(out, "t ${{ event.body }}", kind="sqs", **given, **quick, **settings)
 
@@ -94,20 +95,11 @@ class Orders:
 
 
 @pytest.fixture
-def orders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Orders]:
+def orders(tmp_path: Path, endpoint: str, aws_credentials: None) -> Iterator[Orders]:
     """A queue that outlives every daemon."""
-    from moto.server import ThreadedMotoServer
-
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0, verbose=False)
-    server.start()
-    host, port = server.get_host_and_port()
-    orders = Orders(f"http://{host}:{port}", tmp_path / "out")
+    orders = Orders(endpoint, tmp_path / "out")
     yield orders
     orders.close()
-    server.stop()
 
 
 def _dead(daemon: Daemon, point: str, drive: Any) -> None:

@@ -34,26 +34,10 @@ class Aws:
         return self.opened[service]
 
 
-@pytest.fixture(scope="session")
-def _server() -> Iterator[str]:
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def aws(_server: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws(endpoint: str, aws_credentials: None) -> Iterator[Aws]:
     """The server, with credentials of the test, whatever the machine has."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    made = Aws(_server)
+    made = Aws(endpoint)
     yield made
     for client in made.opened.values():
         client.close()

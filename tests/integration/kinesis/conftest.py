@@ -13,45 +13,21 @@ import pytest
 from connectors.abc import JSON
 from connectors.kinesis import KinesisConnector
 from connectors.streams import SourceContext, StreamSource
+from tests.support.moto import client as client_of
 
 Open = Callable[..., StreamSource]
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """moto's server."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the test, whatever the machine has."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+def _credentials(aws_credentials: None) -> None:
+    """Every test here asks with those of the test."""
 
 
 @pytest.fixture
 def kinesis(endpoint: str) -> Iterator[Any]:
     """A client of one's own, to write with."""
-    import boto3
-
-    client = boto3.client(
-        "kinesis",
-        endpoint_url=endpoint,
-        region_name="eu-central-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="hunter2",
-    )
+    client = client_of("kinesis", endpoint, "eu-central-1")
     yield client
     client.close()
 

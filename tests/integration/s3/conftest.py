@@ -15,50 +15,22 @@ from connectors.abc import JSON
 from connectors.queues import Delivery, Inbox, Message, QueueSource
 from connectors.s3 import S3Connector
 from connectors.streams import SourceContext
+from tests.support.moto import client as client_of
 from tests.support.waiting import until
 
 _REGION = "eu-central-1"
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """moto's server."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the test, whatever the machine has."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-
-
-def _client(service: str, endpoint: str) -> Any:
-    import boto3
-
-    return boto3.client(
-        service,
-        endpoint_url=endpoint,
-        region_name=_REGION,
-        aws_access_key_id="key",
-        aws_secret_access_key="hunter2",
-    )
+def _credentials(aws_credentials: None) -> None:
+    """Every test here asks with those of the test."""
 
 
 @pytest.fixture
 def s3(endpoint: str) -> Iterator[Any]:
     """A client of one's own, to write with."""
-    client = _client("s3", endpoint)
+    client = client_of("s3", endpoint, _REGION)
     yield client
     client.close()
 
@@ -66,7 +38,7 @@ def s3(endpoint: str) -> Iterator[Any]:
 @pytest.fixture
 def sqs(endpoint: str) -> Iterator[Any]:
     """The same for queues."""
-    client = _client("sqs", endpoint)
+    client = client_of("sqs", endpoint, _REGION)
     yield client
     client.close()
 

@@ -104,33 +104,17 @@ def test_what_is_refused_makes_no_run(orch: Orch, service: Service):
     assert orch.runs("orders") == []
 
 
-@pytest.fixture
-def moto(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
-    """moto's server."""
-    from moto.server import ThreadedMotoServer
-
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
-def test_a_topic_through_a_queue(orch: Orch, moto: str):
+@pytest.mark.usefixtures("aws_credentials")
+def test_a_topic_through_a_queue(orch: Orch, endpoint: str):
     """Subscribed by orch itself; what was published is counted, and the queue is empty then."""
     from boto3.session import Session
 
     session = Session("key", "hunter2", region_name="eu-central-1")
-    sns: Any = session.client("sns", endpoint_url=moto)
-    sqs: Any = session.client("sqs", endpoint_url=moto)
+    sns: Any = session.client("sns", endpoint_url=endpoint)
+    sqs: Any = session.client("sqs", endpoint_url=endpoint)
     topic = sns.create_topic(Name="orders")["TopicArn"]
     more = "via: sqs\nqueue: orders\nsubscribe: true\nbatch_size: 50\nbatch_window: 200ms\n"
-    orch.register(FILE.format(topic=topic, endpoint=moto) + more)
+    orch.register(FILE.format(topic=topic, endpoint=endpoint) + more)
     until(
         lambda: sns.list_subscriptions_by_topic(TopicArn=topic)["Subscriptions"],
         "a subscription",

@@ -22,18 +22,6 @@ REGION = "eu-central-1"
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """moto's server."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 class Aws:
     """moto, clients of one's own, and sources."""
 
@@ -102,13 +90,8 @@ class Aws:
 
 
 @pytest.fixture
-def aws(endpoint: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Aws]:
+def aws(endpoint: str, aws_credentials: None, tmp_path: Path) -> Iterator[Aws]:
     """A topic of the test's own."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
     made = Aws(endpoint, tmp_path)
     yield made
     for source in made.opened:

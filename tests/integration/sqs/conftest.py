@@ -12,48 +12,24 @@ import pytest
 from connectors.abc import JSON
 from connectors.queues import QueueSource
 from connectors.sqs import SqsConnector
+from tests.support.moto import client as client_of
 from tests.support.sqs import context, inbox
 
 REGION = "eu-central-1"
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def endpoint() -> Iterator[str]:
-    """moto's server."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture(autouse=True)
-def credentials(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Those of the test, whatever the machine has."""
-    monkeypatch.setenv("AWS_ACCESS_KEY_ID", "key")
-    monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "hunter2")
-    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
-    for name in ("AWS_PROFILE", "AWS_REGION", "AWS_DEFAULT_REGION", "AWS_SESSION_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
+def _credentials(aws_credentials: None) -> None:
+    """Every test here asks with those of the test."""
 
 
 class Moto:
     """moto, and a client of one's own to write with."""
 
     def __init__(self, endpoint: str) -> None:
-        from boto3.session import Session
-
         self.endpoint = endpoint
-        self.client: Any = Session().client(
-            "sqs",
-            endpoint_url=endpoint,
-            region_name=REGION,
-            aws_access_key_id="key",
-            aws_secret_access_key="hunter2",
-        )
+        self.client: Any = client_of("sqs", endpoint, REGION)
 
     def queue(self, name: str = "", **attributes: str) -> str:
         """Make a queue; returns its name."""

@@ -13,35 +13,16 @@ from connectors.storage.address import parse
 from connectors.storage.objects import ObjectStore
 from connectors.storage.stores import open_store
 from tests.integration.storage.kubo import Kubo, serve
+from tests.support.moto import client as client_of
 
 SECRETS = {"access_key_id": "key", "secret_access_key": "hunter2"}
 _numbers = itertools.count(1)
 
 
-@pytest.fixture(scope="session")
-def s3_endpoint() -> Iterator[str]:
-    """moto's server."""
-    from moto.server import ThreadedMotoServer
-
-    server = ThreadedMotoServer(ip_address="127.0.0.1", port=0)
-    server.start()
-    host, port = server.get_host_and_port()
-    yield f"http://{host}:{port}"
-    server.stop()
-
-
 @pytest.fixture
-def s3_client(s3_endpoint: str) -> Iterator[Any]:
+def s3_client(endpoint: str) -> Iterator[Any]:
     """A client of one's own, to look at what is there."""
-    import boto3
-
-    client = boto3.client(
-        "s3",
-        endpoint_url=s3_endpoint,
-        region_name="us-east-1",
-        aws_access_key_id="key",
-        aws_secret_access_key="hunter2",
-    )
+    client = client_of("s3", endpoint, "us-east-1")
     yield client
     client.close()
 
@@ -55,9 +36,9 @@ def bucket(s3_client: Any) -> str:
 
 
 @pytest.fixture
-def s3_store(s3_endpoint: str, bucket: str) -> Iterator[ObjectStore]:
+def s3_store(endpoint: str, bucket: str) -> Iterator[ObjectStore]:
     """A store below a prefix of that bucket."""
-    address = parse(f"s3://{bucket}/some/prefix?region=us-east-1&endpoint={s3_endpoint}")
+    address = parse(f"s3://{bucket}/some/prefix?region=us-east-1&endpoint={endpoint}")
     with open_store(address, SECRETS) as store:
         yield store
 

@@ -101,7 +101,7 @@ def test_listing_more_than_a_page(
     assert len(set(s3_store.list("a"))) == len(list(s3_store.list())) == 10
 
 
-def test_the_input_source(s3_store: ObjectStore, bucket: str, s3_endpoint: str) -> None:
+def test_the_input_source(s3_store: ObjectStore, bucket: str, endpoint: str) -> None:
     """The target is the directory, in which the node puts the object under its last part."""
     source = s3_store.source(s3_store.put(NAME, [b"x"]), "/orch/batch.ndjson")
     assert source == {
@@ -111,16 +111,16 @@ def test_the_input_source(s3_store: ObjectStore, bucket: str, s3_endpoint: str) 
                 "Bucket": bucket,
                 "Key": f"some/prefix/{NAME}",
                 "Region": "us-east-1",
-                "Endpoint": s3_endpoint,
+                "Endpoint": endpoint,
             },
         },
         "Target": "/orch",
     }
 
 
-def test_no_such_bucket(s3_endpoint: str) -> None:
+def test_no_such_bucket(endpoint: str) -> None:
     """Refused by every operation, with the bucket's name; not taken for a missing object."""
-    address = parse(f"s3://nowhere?region=us-east-1&endpoint={s3_endpoint}")
+    address = parse(f"s3://nowhere?region=us-east-1&endpoint={endpoint}")
     with open_store(address, SECRETS) as store:
         for operation in (
             lambda: store.put(NAME, [b"x"]),
@@ -197,7 +197,7 @@ def test_nobody_answers() -> None:
         store.put(NAME, [b"x"])
 
 
-def test_no_credentials(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_credentials(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither given nor in boto3's own chain: refused, in boto3's words."""
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
         monkeypatch.delenv(name, raising=False)
@@ -205,7 +205,7 @@ def test_no_credentials(s3_endpoint: str, monkeypatch: pytest.MonkeyPatch) -> No
         monkeypatch.setenv(name, "/nonexistent")
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     with (
-        open_store(parse(f"s3://logs?region=us-east-1&endpoint={s3_endpoint}")) as store,
+        open_store(parse(f"s3://logs?region=us-east-1&endpoint={endpoint}")) as store,
         pytest.raises(StorageRefused, match="credentials"),
     ):
         store.put(NAME, [b"x"])
