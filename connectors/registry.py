@@ -31,6 +31,7 @@ BUILT_IN = {
     "job": "connectors.job:JobConnector",
     "kafka": "connectors.kafka:KafkaConnector",
     "kinesis": "connectors.kinesis:KinesisConnector",
+    "mqtt": "connectors.mqtt:MqttConnector",
     "s3": "connectors.s3:S3Connector",
     "sns": "connectors.sns:SnsConnector",
     "sqs": "connectors.sqs:SqsConnector",

@@ -15,6 +15,7 @@ from tests.support.elasticmq import ElasticMq, NoElasticMq
 from tests.support.kafka import Kafka
 from tests.support.kafkajars import NoKafka
 from tests.support.kafkasecure import SecureKafka
+from tests.support.mosquitto import Mosquitto, NoMosquitto
 from tests.support.postgres import NoPostgres, PostgresServer
 
 # How long an example takes says nothing about the code on a busy machine.
@@ -106,6 +107,17 @@ def endpoint() -> Iterator[str]:
 def aws_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment has those of the test, and no others."""
     moto.use_credentials(monkeypatch)
+
+
+@pytest.fixture(scope="session")
+def mosquitto() -> Iterator[Mosquitto]:
+    """One broker for the whole run: a test has topics of its own, and leaves it running."""
+    try:
+        broker = Mosquitto()
+    except NoMosquitto as error:
+        _leave_out("Mosquitto", error)
+    yield broker
+    broker.close()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
