@@ -214,24 +214,32 @@ class BufferSource(TopicSource):
         self._paused = full
 
     def _read(self, wait: float) -> bool:
-        """Read once; whether anything came."""
+        """Read what there is, up to some megabytes; whether anything came."""
         if self._held() >= self.settings.memory:
             # All that is gathered is closed by now: writing it makes room.
             self.context.stop.wait(_SHORT)
             return False
         pending = any(piece.writing for piece in self._pieces())
         reader = self._open()
-        count = max(1, min(READ_RECORDS, int(READ_BYTES / self._record_bytes)))
-        try:
-            chunks = reader.read(count, min(wait, _SHORT if pending else _LONG))
-        except SourceError:
-            self._let_go()
-            raise
-        now = time.monotonic()
-        for chunk in chunks:
-            if chunk.partition in self._lanes:
-                self._take(chunk, now)
-        return any(map(len, chunks))
+        room = max(1, min(READ_RECORDS, int(READ_BYTES / self._record_bytes)))
+        wait, came = min(wait, _SHORT if pending else _LONG), 0
+        while came < room:
+            count = min(room - came, reader.stride)
+            try:
+                chunks = reader.read(count, wait)
+            except SourceError:
+                self._let_go()
+                raise
+            now = time.monotonic()
+            for chunk in chunks:
+                if chunk.partition in self._lanes:
+                    self._take(chunk, now)
+            got = sum(map(len, chunks))
+            came += got
+            if got < count:
+                break
+            wait = 0
+        return came > 0
 
     def _take(self, chunk: Chunk, now: float) -> None:
         lane = self._lanes[chunk.partition]

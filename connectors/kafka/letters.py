@@ -76,7 +76,7 @@ def lines(chunk: Chunk) -> bytes:
             ndjson.integers("offset", chunk.offsets()),
             ndjson.integers("timestamp", chunk.timestamps()),
             ndjson.contents("key", chunk.keys()),
-            ndjson.headers("headers", [headers or () for headers in chunk.headers()]),
+            ndjson.headers("headers", chunk.headers()),
             ndjson.contents("value", chunk.values()),
         ]
     )

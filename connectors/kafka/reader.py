@@ -128,6 +128,9 @@ class Reader(ABC):
     no records until it is back.
     """
 
+    stride = 10_000
+    """How many records one `read` hands out at best, where there are more."""
+
     @abstractmethod
     def assign(self, positions: Mapping[TopicPartition, int]) -> None:
         """Read these partitions from these offsets on, beside those that are read already.

@@ -59,10 +59,19 @@ class ConfluentChunk(Chunk):
     __slots__ = ()
 
     def offsets(self) -> list[int]:
+        if self.messages:
+            span = range(_offset(self.messages[0]), _offset(self.messages[-1]) + 1)
+            if len(span) == len(self.messages):
+                return list(span)
         return list(map(_offset, self.messages))
 
     def timestamps(self) -> list[int]:
-        return [at if kind else -1 for kind, at in map(_timestamp, self.messages)]
+        if not self.messages:
+            return []
+        kinds, stamps = zip(*map(_timestamp, self.messages), strict=True)
+        if all(kinds):
+            return list(stamps)
+        return [at if kind else -1 for kind, at in zip(kinds, stamps, strict=True)]
 
     def keys(self) -> list[bytes | None]:
         return list(map(_key, self.messages))
@@ -76,6 +85,8 @@ class ConfluentChunk(Chunk):
 
 class ConfluentReader(Reader):
     """One consumer: librdkafka's main thread and one for each broker."""
+
+    stride = 500  # more of its messages do not stay in a processor's cache: half as fast
 
     def __init__(self, connection: Connection, *, isolation: Isolation, group: str) -> None:
         self._connection = connection
