@@ -2,7 +2,8 @@
 
 The first line of its output is a JSON object with the key ``orch.failed``: half-open ranges of
 places in the batch, ``{"orch.failed": [[0, 3], [7, 8]]}``. The node keeps the first 2,048 bytes of
-the output; a list that does not end within them is no list.
+the output; a list that does not end within them is no list. The same object may be a file in the
+result that the task publishes, where it may be longer.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ _LARGEST = 2**31
 
 
 class BadList(ValueError):
-    """The line is there, but says nothing that can be relied on; the text says why."""
+    """The list is there, but says nothing that can be relied on; the text says why."""
 
 
 def failed_places(stdout: str) -> Sequence[tuple[int, int]]:
@@ -27,14 +28,28 @@ def failed_places(stdout: str) -> Sequence[tuple[int, int]]:
         return ()
     if not newline and not line.rstrip().endswith("}"):
         raise BadList("the list of failed events was cut off: print it as ranges, and first of all")
+    said = _object(line)
+    # The words may stand elsewhere in it.
+    return _ranges(said[KEY]) if KEY in said else ()
+
+
+def failed_in_file(text: str) -> Sequence[tuple[int, int]]:
+    """The ranges that a published file names. Raises BadList, also where it has no list."""
+    said = _object(text.lstrip("\ufeff"))
+    if KEY not in said:
+        raise BadList(f"the list of failed events is no object with the key {KEY}")
+    return _ranges(said[KEY])
+
+
+def _object(text: str) -> dict[str, Any]:
     try:
-        found: Any = json.loads(line)
+        found: Any = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise BadList(f"the list of failed events is no JSON: {error}") from error
-    said = cast("dict[str, Any]", found)
-    if KEY not in said:
-        return ()  # the words stand elsewhere in it
-    ranges = said[KEY]
+    return cast("dict[str, Any]", found) if isinstance(found, dict) else {}
+
+
+def _ranges(ranges: Any) -> Sequence[tuple[int, int]]:
     if not isinstance(ranges, list):
         raise BadList('the list of failed events is no list: print {"orch.failed": [[0, 3]]}')
     return [_range(item) for item in cast("list[Any]", ranges)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,9 +18,12 @@ from orchestrator.domain.retry import GiveUp, after_failure
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.domain.states import ENDED, AttemptState, RunState
 from orchestrator.services.definitions import Definition, Definitions
+from orchestrator.services.lifeends import decide_life
 from orchestrator.services.loop import Service
+from orchestrator.services.serving import Plans
 from orchestrator.store.endings import Endings, Settlement, Unsettled
 from orchestrator.store.outbox import Callback
+from orchestrator.store.own import CALLBACK, shown_values
 from orchestrator.store.telling import Verdict
 from orchestrator.store.values import Attempt, Run
 
@@ -61,11 +65,13 @@ class Completer(Service):
         endings: Endings,
         definitions: Definitions,
         jitter: Callable[[], float] = random.random,
+        plans: Plans | None = None,
     ) -> None:
         super().__init__(clock, signals)
         self._endings = endings
         self._definitions = definitions
         self._jitter = jitter
+        self._plans = plans or Plans({})
 
     def run_once(self) -> int | None:
         """Settle everything that has ended."""
@@ -84,6 +90,14 @@ class Completer(Service):
         return None
 
     def _decide(self, unsettled: Unsettled, definition: Definition, now: int) -> Settlement:
+        if definition.service:
+            return decide_life(
+                unsettled,
+                self._plans.pause(definition),
+                now,
+                self._jitter,
+                lambda state, reason: _callbacks(definition, unsettled.run, state, reason, now),
+            )
         partial = Partial()
         attempt = unsettled.attempt
         if definition.queue and attempt is not None and attempt.state is AttemptState.SUCCEEDED:
@@ -93,9 +107,11 @@ class Completer(Service):
     def _partial(self, run: Run, attempt: Attempt) -> Partial:
         """What the task says of events that have failed: lost, where they cannot go back."""
         try:
-            failed = failed_places(attempt.stdout)
+            failed = [*failed_places(attempt.stdout)]
         except BadList as error:
             return Partial(problem=str(error))
+        if attempt.failed:  # in its result
+            failed += [(first, end) for first, end in json.loads(attempt.failed)]
         if failed and not self._endings.can_go_back(run.id, failed):
             return Partial(problem=_KEPT)
         return Partial(failed=failed)
@@ -124,7 +140,7 @@ def decide(
             room=definition.room_in(run.partition),
             rate=definition.policies.rate,
             verdict=events,
-            callbacks=_callbacks(definition, run, state, reason, now),
+            callbacks=_callbacks(definition, run, attempt, state, reason, now),
         )
 
     if attempt is None:
@@ -172,26 +188,48 @@ def _lost(attempt: Attempt) -> str:
 
 
 def _callbacks(
-    definition: Definition, run: Run, state: RunState, reason: str, now: int
+    definition: Definition,
+    run: Run,
+    attempt: Attempt | None,
+    state: RunState,
+    reason: str,
+    now: int,
 ) -> list[Callback]:
     """Who is told of a run's end. Of one that is to be halved nobody yet: see `tending`."""
     if state is RunState.DEAD and definition.stream and definition.policies.on_dead == "bisect":
         return []
-    return callbacks_of(
-        definition,
-        _EVENTS[state],
-        {
-            "run": run.id,
-            "trigger": run.trigger_name,
-            "key": run.key,
-            "state": state,
-            "reason": reason,
-            "attempts": run.attempts,
-            "due_at": to_rfc3339(run.due_at),
-            "ended_at": to_rfc3339(now),
-            "values": run.data,
-        },
-    )
+    event, said = _EVENTS[state], told(run, attempt, state, reason, now)
+    found = callbacks_of(definition, event, said)
+    if CALLBACK in run.data:
+        found.append(own_callback(run.data[CALLBACK], event, said))
+    return found
+
+
+def told(
+    run: Run, attempt: Attempt | None, state: RunState, reason: str, now: int
+) -> dict[str, Any]:
+    """What callbacks say of a run's end. `output` is what the node keeps of its last attempt."""
+    output: dict[str, Any] | None = None
+    if attempt is not None:
+        output = {
+            "exit_code": attempt.exit_code,
+            "stdout": attempt.stdout,
+            "stderr": attempt.stderr,
+        }
+    return {
+        "run": run.id,
+        "trigger": run.trigger_name,
+        "key": run.key,
+        "state": state,
+        "reason": reason,
+        "attempts": run.attempts,
+        "created_at": to_rfc3339(run.created_at),
+        "due_at": to_rfc3339(run.due_at),
+        "started_at": None if run.started_at is None else to_rfc3339(run.started_at),
+        "ended_at": to_rfc3339(now),
+        "output": output,
+        "values": shown_values(run.data),
+    }
 
 
 def callbacks_of(definition: Definition, event: str, said: Mapping[str, Any]) -> list[Callback]:
@@ -204,6 +242,11 @@ def callbacks_of(definition: Definition, event: str, said: Mapping[str, Any]) ->
         )
         for t in getattr(definition.policies, event)
     ]
+
+
+def own_callback(url: str, event: str, said: Mapping[str, Any]) -> Callback:
+    """The callback that a single run has asked for."""
+    return Callback(event=event, target={"url": url}, payload={"event": event, **said})
 
 
 def _count(settlement: Settlement, kind: str) -> None:

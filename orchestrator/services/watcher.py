@@ -18,7 +18,7 @@ from typing import ClassVar
 
 import structlog
 
-from bacalhau_client import BacalhauError, JobInfo, NotFound
+from bacalhau_client import BacalhauError, Job, JobInfo, NotFound
 from orchestrator import metrics
 from orchestrator.domain.clock import MINUTE, SECOND, Clock
 from orchestrator.domain.limits import TokenBucket
@@ -28,6 +28,7 @@ from orchestrator.domain.polling import DurationEstimate, next_poll
 from orchestrator.domain.signals import Signals, Topic
 from orchestrator.domain.states import AttemptState
 from orchestrator.failpoints import reach
+from orchestrator.services import published
 from orchestrator.services.cluster import Cluster, ClusterState, concerns_cluster
 from orchestrator.services.loop import Service
 from orchestrator.services.observer import view
@@ -40,6 +41,7 @@ _ESTIMATES = 10_000  # triggers whose durations are remembered
 _LOST_FOR = 5.0  # seconds: a job that is not found for so long is lost
 _NS_PER_US = 1000
 _WITNESSES = 2  # other jobs that the cluster is asked for when one is lost
+_RESULT_WITHIN = 300.0  # seconds in which what a task has published is to be readable
 _STOP_AGAIN = 30.0  # seconds that a job may go on after a stop and its grace, before the next stop
 
 
@@ -51,6 +53,7 @@ class Watch:
     since: float  # monotonic: when the cluster accepted it
     missing_since: float | None = None  # monotonic
     goes_on_since: float | None = None  # monotonic: seen running after a stop and its grace
+    unread_since: float | None = None  # monotonic: has succeeded, and its result cannot be read
     defies: bool = False  # it was told to stop again already
     turn: int = 0  # of its newest place in the heap; older ones are void
 
@@ -190,8 +193,12 @@ class Watcher(Service):
         flight = watch.flight
         if info.job.version > 1:
             reason = f"somebody started version {info.job.version} of the job {info.job.id}"
+            hold = _unheard(flight, self._clock.now())
             return self._end(
-                flight, Ending(state=AttemptState.FAILED, reason=reason, retryable=False)
+                flight,
+                Ending(
+                    state=AttemptState.FAILED, reason=reason, retryable=False, hold_until=hold
+                ),
             )
         outcome = judge(view(info))
         if outcome.verdict is Verdict.RUNNING and flight.state is AttemptState.ACCEPTED:
@@ -203,8 +210,35 @@ class Watcher(Service):
             return flight.stopped_at is None or self._goes_on(watch)
         if outcome.verdict is Verdict.STOPPED:
             return self._judge_stopped(watch, outcome)
+        failed: Sequence[tuple[int, int]] = ()
+        if outcome.verdict is Verdict.SUCCEEDED and published.is_published(info.job):
+            try:
+                failed = self._failed_in_result(watch, info.job)
+            except BadList as error:
+                outcome = replace(outcome, verdict=Verdict.FAILED, reason=str(error))
+            except published.NotThere:
+                return True
         self._learn(flight, (info.job.modify_time - info.job.create_time) // _NS_PER_US)
-        return self._end(flight, _ending(flight, outcome, self._clock.now()))
+        ending = _ending(flight, outcome, self._clock.now())
+        return self._end(flight, replace(ending, failed=failed))
+
+    def _failed_in_result(self, watch: Watch, job: Job) -> Sequence[tuple[int, int]]:
+        """What a task that has succeeded says in its result. Raises BadList; NotThere for as long
+        as it may still be read."""
+        flight = watch.flight
+        try:
+            results = self._cluster.client.jobs.results(job.id, namespace=flight.namespace or None)
+            return published.failed_in(results, max(job.count, 1))
+        except (published.NotThere, BacalhauError) as error:
+            if isinstance(error, BacalhauError) and concerns_cluster(error):
+                raise
+            ticks = self._clock.monotonic()
+            with self._state:
+                since = watch.unread_since = watch.unread_since or ticks
+            _log.warning("result cannot be read", run=flight.run_id, error=str(error))
+            if ticks - since < _RESULT_WITHIN:
+                raise published.NotThere(str(error)) from error
+            raise BadList(f"the result of the task cannot be read: {error}") from error
 
     def _still_ours(self, watch: Watch) -> bool:
         """Whether to go on with an attempt that was not as it was known; look at it as it is."""
@@ -281,7 +315,10 @@ class Watcher(Service):
             return True
         _log.error("job lost", run=flight.run_id, job_id=flight.job_id)
         reason = "the cluster lost the job"
-        return self._end(flight, Ending(state=AttemptState.FAILED, reason=reason))
+        hold = _unheard(flight, self._clock.now())
+        return self._end(
+            flight, Ending(state=AttemptState.FAILED, reason=reason, hold_until=hold)
+        )
 
     def _forgets(self, flight: Flight) -> bool:
         """Whether the jobs before this one are unknown to the cluster as well."""
@@ -293,6 +330,11 @@ class Watcher(Service):
                 continue
             return False
         return bool(earlier)
+
+
+def _unheard(flight: Flight, now: int) -> int:
+    """When a service's task that may go on somewhere has ended itself: nobody hears it any more."""
+    return 0 if flight.lease_us is None else now + flight.lease_us + flight.grace_us
 
 
 def _stopped(flight: Flight, outcome: Outcome) -> Ending:
@@ -325,7 +367,10 @@ def _ending(flight: Flight, outcome: Outcome, now: int) -> Ending:
     else:
         state, reason = AttemptState.FAILED, outcome.reason
     hold = 0
-    if outcome.node_lost and outcome.execution_started:
+    unclear = outcome.node_lost or outcome.verdict is Verdict.STOPPED
+    if flight.lease_us is not None:
+        hold = _unheard(flight, now) if unclear else 0
+    elif outcome.node_lost and outcome.execution_started:
         # The task may go on where nobody sees it, until its own timeout ends it. By the node's
         # clock it may have begun at any time, but not after now.
         hold = min(outcome.execution_started, now) + flight.execution_us

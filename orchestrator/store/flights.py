@@ -6,6 +6,7 @@ and comes back changes nothing that another has taken over.
 
 from __future__ import annotations
 
+import json
 from collections import deque
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future
@@ -46,6 +47,8 @@ class Ending:
     node_id: str = ""
     stdout: str = ""
     stderr: str = ""
+    failed: Sequence[tuple[int, int]] = ()
+    """Places of events that its published result says have failed, half-open ranges."""
     counted: bool = True
     retryable: bool = True
     hold_until: int = 0
@@ -231,6 +234,7 @@ class Flights:
                 node_id=storable(ending.node_id),
                 stdout=storable(ending.stdout),
                 stderr=storable(ending.stderr),
+                failed=json.dumps(ending.failed) if ending.failed else "",
                 counted=ending.counted,
                 retryable=ending.retryable,
                 hold_until=ending.hold_until,

@@ -227,6 +227,7 @@ attempts = Table(
     Column("node_id", Text, nullable=False, server_default=""),
     Column("stdout", Text, nullable=False, server_default=""),
     Column("stderr", Text, nullable=False, server_default=""),
+    Column("failed", Text, nullable=False, server_default=""),  # in its result: ranges of places
     Column("execution_us", BigInteger, nullable=False),  # the task's timeout
     Column("total_us", BigInteger, nullable=False),  # the job's TotalTimeout
     Column("grace_us", BigInteger, nullable=False),  # after a stop, before another attempt

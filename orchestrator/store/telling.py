@@ -39,6 +39,7 @@ from orchestrator.store.writer import Tx
 
 _IN_CHUNK = 500
 _AT_ONCE = 1000
+_RANGES = 200
 
 
 class EventState(StrEnum):
@@ -219,17 +220,24 @@ class Telling:
 def can_go_back(conn: Connection, run_id: str, failed: Sequence[tuple[int, int]]) -> bool:
     """Whether the source would take back all events of these places of a run: it has not been told
     of any of them, and each was delivered with something to tell it by."""
-    places: set[int] = set()
-    within = [inbox.c.place.between(first, end - 1) for first, end in failed]
-    statement = select(inbox.c.place).where(
-        inbox.c.run_id == run_id,
-        inbox.c.state == EventState.HELD,
-        inbox.c.receipt != "",
-        or_(*within),
-    )
-    places.update(conn.scalars(statement.with_for_update()))
-    wanted = sum(end - first for first, end in _merged(failed))
-    return len(places) == wanted
+    merged, found = _merged(failed), 0
+    for within in _within(merged):
+        statement = select(inbox.c.place).where(
+            inbox.c.run_id == run_id,
+            inbox.c.state == EventState.HELD,
+            inbox.c.receipt != "",
+            within,
+        )
+        found += len(conn.scalars(statement.with_for_update()).all())
+    return found == sum(end - first for first, end in merged)
+
+
+def _within(ranges: Sequence[tuple[int, int]]) -> Iterator[Any]:
+    """Conditions that together are met by the places in these ranges: SQLite takes no expression
+    that is nested a thousand times, and reads each OR as one more level."""
+    for start in range(0, len(ranges), _RANGES):
+        some = ranges[start : start + _RANGES]
+        yield or_(*(inbox.c.place.between(first, end - 1) for first, end in some))
 
 
 def _merged(ranges: Sequence[tuple[int, int]]) -> list[tuple[int, int]]:
@@ -249,21 +257,22 @@ def settle_events(conn: Connection, run_id: str, verdict: Verdict, now: int) -> 
     silent = inbox.c.receipt == ""
     good = case((silent, EventState.DONE), else_=EventState.ACKNOWLEDGE)
     back = case((silent, EventState.DONE), else_=EventState.GIVE_BACK)
-    state: Any = good
-    if verdict.state is RunState.DEAD:
-        state = case((inbox.c.returns, back), else_=good)
-    elif verdict.failed:
-        within = [inbox.c.place.between(first, end - 1) for first, end in verdict.failed]
-        state = case(*[(condition, back) for condition in within], else_=good)
     until = case(
         (inbox.c.expires_at > inbox.c.keep_us + now, inbox.c.expires_at),
         else_=inbox.c.keep_us + literal(now),
     )
-    rounds = inbox.c.round + case((state == EventState.GIVE_BACK.value, 1), else_=0)
-    values = {"state": state, "round": rounds, "extend_at": None, "expires_at": until}
-    conn.execute(update(inbox).where(mine).values(values))
+
+    def move(state: Any, *which: Any) -> None:
+        rounds = inbox.c.round + case((state == EventState.GIVE_BACK.value, 1), else_=0)
+        values = {"state": state, "round": rounds, "extend_at": None, "expires_at": until}
+        conn.execute(update(inbox).where(mine, *which).values(values))
+
     if verdict.state is not RunState.DEAD:
+        for within in _within(_merged(verdict.failed)):
+            move(back, within)
+        move(good)
         return False
+    move(case((inbox.c.returns, back), else_=good))
     states = set(conn.scalars(select(inbox.c.state).where(inbox.c.run_id == run_id)))
     return states == {EventState.GIVE_BACK}
 

@@ -94,6 +94,7 @@ class Attempt:
     node_id: str
     stdout: str
     stderr: str
+    failed: str
     execution_us: int
     total_us: int
     grace_us: int
@@ -129,6 +130,7 @@ class Flight:
     execution_us: int
     total_us: int
     grace_us: int
+    lease_us: int | None
     created_at: int
     submitted_at: int | None
     running_at: int | None

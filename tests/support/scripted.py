@@ -17,6 +17,7 @@ from bacalhau_client import (
     JobInfo,
     NotFound,
     PutResult,
+    SpecConfig,
 )
 from bacalhau_client._build import build_job_info
 from bacalhau_client._parse import Fields
@@ -40,6 +41,9 @@ class FakeJob:
     created_at: int = 0
     took: int = 1_000_000
     executions: list[dict[str, Any]] = field(default_factory=list[dict[str, Any]])
+    task: dict[str, Any] = field(default_factory=dict[str, Any])
+    """What its task has beside name and engine."""
+    results: list[SpecConfig] = field(default_factory=list[SpecConfig])
 
     def execution(self, state: int, *, code: int | None = None, **more: Any) -> None:
         """Add an execution: `message`, `node`, `began` (µs), `partition`."""
@@ -86,6 +90,7 @@ class ScriptedCluster:
                     put_job_bytes=self._put,
                     get=self._get,
                     stop=self._stop,
+                    results=self._results,
                 ),
                 agent=SimpleNamespace(node=self._node),
                 nodes=SimpleNamespace(get=self._node_of),
@@ -135,13 +140,16 @@ class ScriptedCluster:
                 "Count": 1,
                 "Version": job.version,
                 "State": {"StateType": job.state, "Message": job.message},
-                "Tasks": [{"Name": "main", "Engine": {"Type": "docker"}}],
+                "Tasks": [{"Name": "main", "Engine": {"Type": "docker"}, **job.task}],
                 "CreateTime": job.created_at * 1000,
                 "ModifyTime": (job.created_at + job.took) * 1000,
             },
             "Executions": {"Items": job.executions},
         }
         return build_job_info(Fields(document, "scripted"))
+
+    def _results(self, job: str, *, namespace: str | None = None) -> list[SpecConfig]:
+        return self._known("results", job).results
 
     def _stop(self, job: str, *, reason: str = "", namespace: str | None = None) -> None:
         known = self._known("stop", job)

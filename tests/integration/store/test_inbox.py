@@ -304,6 +304,21 @@ def test_of_a_partial_failure_only_what_failed_goes_back(queue: Queue) -> None:
     assert keys == {run.key, event_key([("a", 1), ("d", 1), ("e", 1)])}
 
 
+def test_every_second_event_of_a_large_batch_goes_back(queue: Queue) -> None:
+    """Ten thousand events, five thousand ranges."""
+    queue.take(*(f"m{n}" for n in range(10_000)))
+    failed = [(n, n + 1) for n in range(0, 10_000, 2)]
+    [run] = queue.ledger.runs()
+    assert queue.ledger.endings.can_go_back(run.id, failed)
+    assert not queue.ledger.endings.can_go_back(run.id, [*failed, (10_000, 10_001)])
+    queue.end(run, failed=failed)
+    states = sa.select(inbox_table.c.place % 2, inbox_table.c.state, sa.func.count())
+    assert {tuple(row.values()) for row in queue.ledger.rows(states.group_by(sa.text("1, 2")))} == {
+        (0, "give_back", 5000),
+        (1, "acknowledge", 5000),
+    }
+
+
 @pytest.mark.parametrize(
     ("failed", "goes"),
     [

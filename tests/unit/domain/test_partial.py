@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.domain.partial import BadList, failed_places
+from orchestrator.domain.partial import BadList, failed_in_file, failed_places
 
 
 @pytest.mark.parametrize(
@@ -74,3 +74,16 @@ def test_no_list_that_was_cut_off_is_taken_for_whole(places: list[int], kept: in
         assert len(cut) < len(line)
         return
     assert found == pairs or len(cut) < len('{"orch.failed"')
+
+
+def test_a_file_names_them_as_the_line_does() -> None:
+    """Over several lines, too; but a file that is there must say something."""
+    assert failed_in_file('{\n "orch.failed": [\n[0, 3],\n[7, 8]]\n}\n') == [(0, 3), (7, 8)]
+    assert failed_in_file('{"orch.failed": []}') == []
+
+
+@pytest.mark.parametrize("text", ["", "{}", "[[0, 3]]", "7", '{"orch.failed": [[0, 3]', "[" * 5000])
+def test_a_file_without_a_list_is_an_error(text: str) -> None:
+    """Nobody can tell what it was to say."""
+    with pytest.raises(BadList):
+        failed_in_file(text)

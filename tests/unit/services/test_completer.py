@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -135,12 +136,20 @@ def test_the_service_settles_everything(desk: Desk) -> None:
 QUEUE = replace(define(), queue=True)
 
 
-def completed(desk: Desk, monkeypatch: pytest.MonkeyPatch, stdout: str, *, back: bool) -> Run:
-    """Let a run of a source without order end with this output, and its task succeed."""
+def completed(
+    desk: Desk,
+    monkeypatch: pytest.MonkeyPatch,
+    stdout: str,
+    *,
+    back: bool,
+    failed: Sequence[tuple[int, int]] = (),
+) -> Run:
+    """Let a run of a source without order end with this output, and its task succeed. `failed` is
+    what stood in its result."""
     ledger = desk.ledger
     [run] = ledger.fire(ledger.trigger(definition=QUEUE))
     [flight] = ledger.claim()
-    ledger.end(ledger.accept(flight), stdout=stdout)
+    ledger.end(ledger.accept(flight), stdout=stdout, failed=failed)
     monkeypatch.setattr(ledger.endings, "can_go_back", lambda _run, _failed: back)
     monkeypatch.setattr(store_endings, "can_go_back", lambda _conn, _run, _failed: back)
     Completer(desk.clock, desk.signals, ledger.endings, Definitions(ledger.triggers)).run_once()
@@ -153,6 +162,20 @@ def test_events_that_failed_go_back_or_keep_their_run(
     """A run whose task names events that its source does not take back is dead, and not let go."""
     said = '{"orch.failed": [[0, 1]]}\n'
     assert completed(desk, monkeypatch, said, back=True).state is RunState.SUCCEEDED
+
+
+def test_what_a_result_names_counts_like_the_output(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both together, where there are both."""
+    settled: list[Settlement] = []
+    settle = desk.ledger.endings.settle
+    monkeypatch.setattr(desk.ledger.endings, "settle", lambda s: (settled.extend(s), settle(s))[1])
+    said = '{"orch.failed": [[0, 1]]}\n'
+    assert completed(desk, monkeypatch, said, back=True, failed=[(4, 6)]).ended_at is not None
+    [verdict] = [settlement.verdict for settlement in settled]
+    assert verdict is not None
+    assert verdict.failed == [(0, 1), (4, 6)]
 
 
 @pytest.mark.parametrize(

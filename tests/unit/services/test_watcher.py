@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -11,6 +12,7 @@ from sqlalchemy import update
 from bacalhau_client import Forbidden, ServerFault, Throttled, Unreachable
 from orchestrator.domain.clock import HOUR, SECOND
 from orchestrator.domain.states import AttemptState
+from orchestrator.services import published
 from orchestrator.services.canceller import Canceller
 from orchestrator.services.clockwatch import Steps
 from orchestrator.services.cluster import ClusterState
@@ -339,3 +341,56 @@ def test_the_budget_of_requests(desk: Desk) -> None:
     assert at is not None
     assert 0 < at - desk.clock.now() <= SECOND // 2 + 1
     watcher.stop()
+
+
+PUBLISHES = {
+    "Publisher": {"Type": "s3"},
+    "ResultPaths": [{"Name": "orch", "Path": "/orch/out"}],
+}
+
+
+def test_a_published_list_is_read_before_the_attempt_ends(
+    desk: Desk, watcher: Watcher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it cannot be read the attempt goes on; what it says then stands on the attempt."""
+    flight, job = desk.accepted()
+    job.task = PUBLISHES
+    job.complete(0)
+    look(desk, watcher)
+    assert attempt_of(desk, flight).ended_at is None, "the cluster names no result yet"
+    desk.remote.script["results"].append(answered(ServerFault, 500))
+    look(desk, watcher)
+    assert attempt_of(desk, flight).ended_at is None
+    monkeypatch.setattr(published, "failed_in", lambda _results, _count: [(0, 3)])
+    look(desk, watcher)
+    attempt = attempt_of(desk, flight)
+    assert (attempt.state, attempt.failed) == (AttemptState.SUCCEEDED, "[[0, 3]]")
+
+
+def test_a_published_list_that_stays_away_fails_the_attempt(desk: Desk, watcher: Watcher) -> None:
+    """After five minutes: nobody can tell which events have failed."""
+    flight, job = desk.accepted()
+    job.task = PUBLISHES
+    job.complete(0)
+    look(desk, watcher)
+    look(desk, watcher, after=400 * SECOND)
+    attempt = attempt_of(desk, flight)
+    assert attempt.state is AttemptState.FAILED
+    assert (
+        attempt.reason == "the result of the task cannot be read: the cluster names 0 of 1 results"
+    )
+
+
+@pytest.mark.parametrize(
+    "task", [{"Publisher": {"Type": "s3"}}, {**PUBLISHES, "Publisher": {"Type": ""}}]
+)
+def test_other_results_are_not_looked_at(
+    desk: Desk, watcher: Watcher, task: dict[str, Any]
+) -> None:
+    """Only a result path of the name `orch` is for us."""
+    flight, job = desk.accepted()
+    job.task = task
+    job.complete(0)
+    look(desk, watcher)
+    assert attempt_of(desk, flight).state is AttemptState.SUCCEEDED
+    assert not desk.remote.of("results")
