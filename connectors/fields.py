@@ -31,6 +31,8 @@ class Span:
     high: int | None = None
     zero: bool = False
     """Whether ``0`` may stand without a unit, whatever ``low`` is."""
+    word: str = ""
+    """A word that may stand in its place and is then `None`, such as ``none``."""
 
     def __get_pydantic_core_schema__(
         self, source: Any, handler: GetCoreSchemaHandler
@@ -39,9 +41,12 @@ class Span:
 
     def __get_pydantic_json_schema__(self, *_: Any) -> dict[str, Any]:
         text = {"type": "string", "pattern": durations.PATTERN}
-        return {"anyOf": [text, {"const": 0}]} if self.zero else text
+        others = [{"const": 0}] * self.zero + [{"const": self.word}] * bool(self.word)
+        return {"anyOf": [text, *others]} if others else text
 
-    def _read(self, value: object) -> int:
+    def _read(self, value: object) -> int | None:
+        if self.word and value == self.word:
+            return None
         if self.zero and value == 0 and isinstance(value, int) and not isinstance(value, bool):
             return 0
         span = _duration(value)

@@ -1,0 +1,5 @@
+"""The connector ``service``."""
+
+from connectors.service.connector import ServiceKind
+
+__all__ = ["ServiceKind"]
