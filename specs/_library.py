@@ -45,8 +45,8 @@ def default_job(
     """The job that a trigger of this kind runs if it names none: below `job` in the document.
 
     A kind whose `mode` decides what a job gets has one for each: `kafka-buffer.yaml`, and
-    `kafka.yaml` for the others. Local files in it are relative to the directory given with it.
-    None for a kind without one.
+    `kafka.yaml` for the others. `only` beside the job are settings that it needs as they stand.
+    Local files in it are relative to the directory given with it. None for a kind without one.
     """
     mode = settings.get("mode")
     if isinstance(mode, str) and mode.isidentifier():

@@ -154,6 +154,8 @@ class _JobSource:
     document: Document
     path: Path
     directory: FilePath | None
+    only: Mapping[str, Any] = field(default_factory=dict[str, Any])
+    """The settings that it works with, where others do not."""
 
 
 def _default(
@@ -163,7 +165,8 @@ def _default(
     if found is None:
         return None
     document, directory = found
-    return _JobSource(document.data["job"], document, ("job",), directory)
+    only = document.data.get("only", {})
+    return _JobSource(document.data["job"], document, ("job",), directory, only)
 
 
 class _Reader:
@@ -192,6 +195,11 @@ class _Reader:
         if source is None:
             self.add((), "job is missing", "Add job: with a Bacalhau job below it")
             raise SpecError(self.problems)
+        for key, value in source.only.items():
+            given = settings.get(key, value)
+            if given != value:
+                message = f"the default job does not work with {key} {quoted(given)}"
+                self.add((key,), message, f"Write {key}: {value}, or add job: with one that does")
         job = source.job
         if not is_mapping(job):
             message = f"must be a Bacalhau job, not {describe(job)}"

@@ -12,7 +12,7 @@ import wasmtime
 
 import specs
 
-SETTINGS = {"kafka": ("topic", "mode"), "cron": ("every", "mode")}
+SETTINGS = {"kafka": ("topic", "mode", "compression"), "cron": ("every", "mode")}
 PATHS = ("topic", "partition", "start", "end", "brokers", "group", "isolation", "idle_exit")
 KNOWN = specs.BASE_PATHS.extended(outside=tuple(f"kafka.{name}" for name in PATHS))
 VALUES: dict[str, Any] = {
@@ -77,6 +77,19 @@ def test_buffer():
     assert task["Engine"]["Type"] == "wasm"
     assert task["Engine"]["Params"]["Parameters"] == ["/orch/batch.ndjson"]
     assert [source["Target"] for source in task["InputSources"]] == ["/task.wasm"]
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd"])
+def test_a_default_job_refuses_what_its_task_cannot_read(compression: str):
+    """A compressed file would end each of its runs: said at registration, with what to do."""
+    with pytest.raises(specs.SpecError) as caught:
+        job_of(mode="buffer", compression=compression)
+    (problem,) = caught.value.problems
+    assert problem.path == ("compression",)
+    assert compression in problem.message
+    assert "compression: none" in problem.remedy
+    assert "add job:" in problem.remedy
+    assert job_of(mode="buffer", compression="none")["Name"] == "count"
 
 
 @pytest.mark.parametrize("mode", ["range", "follow"])
