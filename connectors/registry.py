@@ -33,6 +33,7 @@ BUILT_IN = {
     "kinesis": "connectors.kinesis:KinesisConnector",
     "mqtt": "connectors.mqtt:MqttConnector",
     "s3": "connectors.s3:S3Connector",
+    "service": "connectors.service:ServiceKind",
     "sns": "connectors.sns:SnsConnector",
     "sqs": "connectors.sqs:SqsConnector",
     "webhook": "connectors.webhook:WebhookConnector",
