@@ -25,6 +25,10 @@ class Client(paho.Client):
     released: Callable[[int], None] = staticmethod(_nothing)
     """Called with the id of a packet of QoS 2 that the broker lets go; `ack` frees the id."""
 
+    refused: int = 0
+    """The code with which a broker has refused the connection, as the packet has it: paho does not
+    tell of 1, that of an unknown version, in 3.1.1."""
+
     def accept(self, mid: int) -> None:
         """Say that a message of QoS 2 has come: the broker need not keep it."""
         super()._send_pubrec(mid)
@@ -35,6 +39,10 @@ class Client(paho.Client):
 
     def _send_pubrec(self, mid: int) -> MQTTErrorCode:
         return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _handle_connack(self) -> MQTTErrorCode:
+        self.refused = self._in_packet["packet"][1]
+        return super()._handle_connack()
 
     def _handle_publish(self) -> MQTTErrorCode:
         code = super()._handle_publish()

@@ -24,7 +24,7 @@ from paho.mqtt.subscribeoptions import SubscribeOptions
 
 from connectors.broker.address import Address
 from connectors.broker.client import Client
-from connectors.broker.reasons import TAKEN_OVER, refused
+from connectors.broker.reasons import BAD_FILTER, BAD_VERSION, TAKEN_OVER, UNSPECIFIED, refused
 from connectors.broker.security import Login, Tls, context_of
 from connectors.streams import SourceError, SourceRefused, SourceUnavailable
 
@@ -174,7 +174,9 @@ class Link:
         [code] = self._answer(mid, "the subscription")
         if code.is_failure:
             what = f"the subscription to {filter_!r}"
-            raise refused(str(self.terms.address), what, code.value, code.getName())
+            # 3.1.1 knows no other code than this one.
+            value = BAD_FILTER if code.value == UNSPECIFIED else code.value
+            raise refused(str(self.terms.address), what, value, code.getName())
         return code.value
 
     def unsubscribe(self, filter_: str) -> None:
@@ -280,6 +282,8 @@ class Link:
             code = reason.value
             what = f"the session {self.terms.client_id}" if code == TAKEN_OVER else "the connection"
             self._fail(refused(where, what, code, reason.getName()))
+        elif self._connected is None and self._client.refused == 1:
+            self._fail(refused(where, "the connection", BAD_VERSION, "Unsupported version"))
         else:
             self._fail(SourceUnavailable(f"{where}: the connection was lost"))
 

@@ -7,18 +7,21 @@ from __future__ import annotations
 
 from connectors.streams import SourceError, SourceRefused, SourceUnavailable
 
+UNSPECIFIED = 0x80
+BAD_VERSION = 0x84
 TAKEN_OVER = 0x8E
+BAD_FILTER = 0x8F
 _REFUSED = {
     0x81: "it could not read what we sent",
     0x82: "it says that we broke the protocol",
-    0x84: "it does not speak this version of MQTT: set `protocol`",
+    BAD_VERSION: "it does not speak this version of MQTT: set `protocol`",
     0x85: "it does not take the client id: set `client_id`",
     0x86: "it does not take the user or the password: see `security`",
     0x87: "the user may not do this: see the broker's access lists",
     0x8A: "it has banned this client",
     0x8C: "it wants another way of authentication",
     TAKEN_OVER: "another client has taken over the session: it uses the same client id",
-    0x8F: "it does not take the filter",
+    BAD_FILTER: "it does not take the filter, or the user may not read it",
     0x90: "it does not take the topic of the will",
     0x95: "what we sent is too large for it",
     0x98: "its administrator has ended the connection",

@@ -162,6 +162,10 @@ class MqttSource(QueueSource):
             self._changed.notify_all()
         return settled
 
+    def lag(self) -> int | None:
+        """Those that are here: how many wait at the broker MQTT does not tell."""
+        return len(self._came) + len(self._ready)
+
     def close(self) -> None:
         with self._changed:
             self._changed.notify_all()
