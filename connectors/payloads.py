@@ -10,7 +10,7 @@ where the job's own limit is reached.
 from __future__ import annotations
 
 import base64
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from connectors.abc import JSON
 from connectors.storage import address
@@ -42,6 +42,10 @@ class Payloads:
         self.keep_for = keep_for
 
     @property
+    def _place(self) -> str:
+        return f"u-{part(self._uid)}"
+
+    @property
     def inline(self) -> int:
         """Bytes up to which a batch travels within the job."""
         return INLINE_ALONE if self._store is None else INLINE_BESIDE
@@ -60,7 +64,7 @@ class Payloads:
         """
         if self._store is None or len(content) <= INLINE_BESIDE:
             return [inline_source(content, file)]
-        place = f"u-{part(self._uid)}/{part(name)}/{file.rpartition('/')[2]}"
+        place = f"{self._place}/{part(name)}/{file.rpartition('/')[2]}"
         return [self._store.source(self._store.put(place, [content]), file)]
 
     def content(self, inputs: Sequence[Mapping[str, JSON]]) -> bytes | None:
@@ -84,6 +88,26 @@ class Payloads:
         """Remove the objects of a run that is over; others are passed over."""
         if self._store is not None:
             self._store.forget(inputs)
+
+    def stored(self) -> Iterator[str]:
+        """The names of this trigger's objects, after what interrupted writes have left is gone.
+        Raises the errors of :mod:`connectors.storage.objects`, while it goes on, too."""
+        if self._store is not None:
+            place = self._place
+            self._store.sweep(place)
+            yield from self._store.list(place)
+
+    def names(self, inputs: Sequence[Mapping[str, JSON]]) -> set[str]:
+        """The names of the objects among a run's inputs."""
+        if self._store is None:
+            return set()
+        found = (self._store.name_of(source) for source in inputs)
+        return {name for name in found if name is not None}
+
+    def remove(self, name: str) -> None:
+        """Remove an object."""
+        if self._store is not None:
+            self._store.remove(name)
 
     def close(self) -> None:
         """Let go of connections. May be called twice."""

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import secrets
 from collections.abc import Callable, Collection, Sequence
 
 from connectors.payloads import Payloads
 from connectors.queues import MAX_GROUP, MAX_ID, Described, Message
 from orchestrator.services.gathering import Line, to_line
+from orchestrator.services.orphans import object_name
 from orchestrator.store.inbox import Event, EventBatch, event_key
 
 
@@ -20,8 +20,7 @@ def batch_of(
     """What the run for some messages gets. Writes an object where they are large."""
     messages = [line.message for line in lines]
     described = describe(messages)
-    # A name for each time: what one run has left is removed while another may need the same.
-    name = f"{event_key([(message.id, 0) for message in messages])}-{secrets.token_hex(6)}"
+    name = object_name(event_key([(message.id, 0) for message in messages]), now)
     inputs = payloads.pack(name, b"".join(line.text for line in lines))
     values = {**described.values, "batch": {"count": len(messages)}}
     if len(messages) == 1:

@@ -15,12 +15,13 @@ from connectors.payloads import Payloads
 from connectors.queues import Delivery, Message, QueueSource
 from connectors.streams import SourceContext, SourceError
 from orchestrator import metrics
-from orchestrator.domain.clock import SECOND, Clock
+from orchestrator.domain.clock import HOUR, SECOND, Clock
 from orchestrator.domain.states import TriggerState
 from orchestrator.failpoints import reach
 from orchestrator.services.batches import batch_of, checked, event_of
 from orchestrator.services.definitions import Definition
 from orchestrator.services.gathering import Gatherer, Line
+from orchestrator.services.orphans import AGE, Orphans
 from orchestrator.services.reader import Shelf
 from orchestrator.services.standing import EXPECTED, Standing
 from orchestrator.store.inbox import AlreadyTaken, EventBatch, NotActive, Terms
@@ -34,6 +35,7 @@ _AGAIN = 5.0  # seconds until a source is told once more of what it did not take
 _FULL = 5.0  # seconds at most without a look while no run can start
 _QUIET = 10.0  # seconds at most in which a source that fails is left alone, whatever happens
 _IDLE = 30.0
+_PACKED_FOR = HOUR  # then what was packed may soon be an orphan
 
 
 class QueueWork:
@@ -158,7 +160,7 @@ class Receiving(_Part):
         self._cursor: str | None = None
         self._full = False
         self._gave_up = False  # what the source has handed over: it begins anew, at its cursor
-        self._made: dict[tuple[str, ...], EventBatch] = {}
+        self._made: dict[tuple[str, ...], tuple[int, EventBatch]] = {}  # packed when
         self._terms = Terms(
             on_intake=source.acknowledges_on_intake,
             returns=source.returns_dead,
@@ -256,13 +258,14 @@ class Receiving(_Part):
         metrics.firings.inc(len(batches))
 
     def _packed(self, lines: Sequence[Line]) -> EventBatch:
-        """The run of a batch. Packed once, however often the store does not take it."""
-        ids = tuple(line.message.id for line in lines)
-        if ids not in self._made:
-            now = self.work.clock.now()
-            self._made[ids] = batch_of(self._source.describe, self.work.payloads, lines, now)
+        """The run of a batch. Not packed anew each time when the store does not take it."""
+        ids, now = tuple(line.message.id for line in lines), self.work.clock.now()
+        packed_at, batch = self._made.get(ids, (0, None))
+        if batch is None or not packed_at <= now <= packed_at + _PACKED_FOR:
+            batch = batch_of(self._source.describe, self.work.payloads, lines, now)
+            self._made[ids] = now, batch
         events = [event_of(line.message) for line in lines]  # with their newest receipts
-        return replace(self._made[ids], events=events)
+        return replace(batch, events=events)
 
     def _give_up(self) -> None:
         """Forget what is in no run yet, and what the source thinks that we have: opened anew it
@@ -282,6 +285,8 @@ class Reporting(_Part):
     def __init__(self, work: QueueWork) -> None:
         super().__init__(work)
         self._sweep_at = 0.0
+        leftovers = work.shelf.leftovers
+        self._orphans = Orphans(work.row.trigger_uid, work.payloads, leftovers)
 
     def _turn(self) -> float:
         again = _IDLE
@@ -323,7 +328,9 @@ class Reporting(_Part):
         telling, uid, clock = self.work.shelf.telling, self.row.trigger_uid, self.work.clock
         found = telling.to_extend(uid)
         if found:
+            reach("queue.extend.before")
             given_up = source.extend([_delivery(told) for told in found])
+            reach("queue.extend.after")
             telling.extended(uid, [told.id for told in found], clock.now() + every, given_up)
             return 0.0
         following = telling.next_extension(uid)
@@ -345,6 +352,8 @@ class Reporting(_Part):
                 _log.warning("objects stay for now", trigger=row.trigger, error=str(error))
                 return
             shelf.leftovers.removed([run_id for run_id, _ in found])
+        now = self.work.clock.now()
+        self._orphans.step(self.work.clock.monotonic(), now if deleted else now - AGE)
 
 
 def _delivery(told: Told) -> Delivery:

@@ -1,9 +1,9 @@
-"""What is left of a stream's runs when they have ended: dead ones to tend, objects to remove."""
+"""What is left of runs when they have ended: dead ones to tend, objects to remove."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -146,6 +146,14 @@ class Leftovers:
         )
         with self._db.read() as conn:
             return [(row.id, json.loads(row.payload)) for row in conn.execute(statement)]
+
+    def inputs(self, trigger_uid: str) -> Iterator[list[dict[str, Any]]]:
+        """The input sources of all of a trigger's runs that have any, as of one moment."""
+        mine = runs.c.trigger_uid == trigger_uid
+        statement = select(runs.c.payload).where(mine, schema.has_payload)
+        with self._db.read() as conn:
+            for payload in conn.scalars(statement.execution_options(yield_per=_AT_ONCE)):
+                yield json.loads(payload)
 
     def removed(self, run_ids: Sequence[str]) -> None:
         """The objects of these runs are gone."""

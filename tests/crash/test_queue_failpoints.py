@@ -64,6 +64,7 @@ class Orders:
         self.sent: set[str] = set()
         self.out = out
         self._looks = 0
+        self.padding = ""
         given = {"queue": name, "region": _REGION, "endpoint": endpoint, "wait": "1s"}
         quick = {"visibility": "10s", "batch_size": 1}
         self.file = _file(out, "t ${{ event.body }}", kind="sqs", **given, **quick, **settings)
@@ -72,7 +73,7 @@ class Orders:
         """More messages."""
         for _ in range(count):
             body = f"m{len(self.sent)}"
-            self._client.send_message(QueueUrl=self._url, MessageBody=body)
+            self._client.send_message(QueueUrl=self._url, MessageBody=f"{self.padding}{body}")
             self.sent.add(body)
 
     def drive(self, daemon: Daemon) -> None:
@@ -151,6 +152,52 @@ def test_killed_between_a_queue_and_its_runs(
     orders.grow()
     daemon.start()
     orders.drive(daemon)
+    until(lambda: orders.left() == 0, "the queue is empty", within=90, show=orders.left)
+    _prove(daemon, witness, orders.out, orders.sent)
+    assert daemon.stop() == 0
+
+
+@pytest.mark.slow
+def test_what_a_killed_daemon_had_stored_is_swept(
+    daemon: Daemon, witness: Witness, orders: Orders, tmp_path: Path
+) -> None:
+    """An object of a batch that did not become a run goes after hours; those of runs stay."""
+    place = tmp_path / "objects"
+    large = {"storage": str(place), "keep": "1d"}
+    orders.file = json.dumps({**json.loads(orders.file), **large})
+    orders.padding = "x" * 20_000
+    orders.grow(1)
+    _dead(daemon, "queue.packed", lambda: orders.drive(daemon))
+    [orphan] = place.glob("u-*/*")
+    written, _, rest = orphan.name.partition("-")
+    long_ago = f"{int(written, 16) - 7 * 3600 * 1_000_000:013x}"
+    orphan.rename(orphan.with_name(f"{long_ago}-{rest}"))
+    daemon.start()
+
+    def swept() -> bool:
+        orders.drive(daemon)
+        return bool(daemon.triggers()) and not any(place.glob(f"u-*/{long_ago}-*"))
+
+    until(swept, "the orphan is gone", within=90)
+    until(lambda: orders.left() == 0, "the queue is empty", within=90, show=orders.left)
+    runs = daemon.drained(within=90)
+    assert len(list(place.glob("u-*/*/batch.ndjson"))) == len(runs) == len(orders.sent)
+    assert daemon.stop() == 0
+
+
+@pytest.mark.slow
+def test_killed_while_the_queue_is_asked_to_wait_longer(
+    daemon: Daemon, witness: Witness, orders: Orders
+) -> None:
+    """It is asked once more, or delivers again what then joins its run: each is handled once."""
+    document = json.loads(orders.file)
+    script = document["job"]["Tasks"][0]["Engine"]["Params"]["Parameters"]
+    script[0] = f"sleep 4; {script[0]}"  # a third of 10 s, and a little
+    orders.file = json.dumps(document)
+    for point in ("queue.extend.before", "queue.extend.after"):
+        orders.grow(1)
+        _dead(daemon, point, lambda: orders.drive(daemon))
+    daemon.start()
     until(lambda: orders.left() == 0, "the queue is empty", within=90, show=orders.left)
     _prove(daemon, witness, orders.out, orders.sent)
     assert daemon.stop() == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 
 import specs
 from connectors.queues import Inbox
+from connectors.storage.directory import DirectoryStore
+from connectors.storage.objects import StorageUnavailable
 from connectors.streams import SourceContext, SourceRefused, SourceUnavailable
-from orchestrator.domain.clock import MINUTE, SECOND
+from orchestrator.domain.clock import HOUR, MINUTE, SECOND
 from orchestrator.domain.overlap import Overlap
 from orchestrator.domain.states import RunState, TriggerState
 from orchestrator.services.definitions import Definition, to_body
@@ -401,6 +404,72 @@ def test_sources_wait_longer_for_what_runs(bench: Bench) -> None:
     bench.reporting.turn()
     assert bench.queue.messages == {}
     assert bench.run("b").ended_at is None
+
+
+def objects(place: Path) -> set[Path]:
+    return {path for path in place.rglob("*") if path.is_file()}
+
+
+def test_what_was_packed_and_is_in_no_run_is_removed_after_hours(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And nothing else: not what is in hand, not what a run has, however old, nor what others have
+    put there."""
+    place = tmp_path / "files"
+    bench.open(storage=f"file://{place}")
+    bench.queue.put("a", text="x" * 20_000)
+    bench.receiving.turn()
+    kept = objects(place)
+    bench.queue.put("b", text="x" * 20_000)
+    monkeypatch.setattr(bench.shelf.inboxes, "take_in", raises(Unavailable("a power cut")))
+    with suppress(Unavailable):
+        bench.receiving.turn()
+    [orphan] = objects(place) - kept
+    foreign = place / f"u-{bench.uid}" / "notes" / "mine.txt"
+    foreign.parent.mkdir()
+    foreign.write_text("not of a run")
+    bench.open(storage=f"file://{place}")
+    bench.reporting.turn()
+    assert orphan.exists(), "somebody may still have it in hand"
+    bench.clock.advance(7 * HOUR)
+    bench.reporting.turn()
+    assert objects(place) == {*kept, foreign}
+
+
+def test_what_waits_for_the_store_is_packed_anew_before_it_is_an_orphan(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The store was away for a long time: what the run gets then is young."""
+    place = tmp_path / "files"
+    bench.open(storage=f"file://{place}")
+    bench.queue.put("a", text="x" * 20_000)
+    with monkeypatch.context() as patch:
+        patch.setattr(bench.shelf.inboxes, "take_in", raises(Unavailable("away")))
+        for _ in range(3):
+            bench.receiving.turn()
+            bench.clock.advance(MINUTE)
+        [first] = objects(place)
+        bench.clock.advance(7 * HOUR)
+    bench.receiving.turn()
+    assert len(objects(place)) == 2
+    bench.reporting.turn()
+    [second] = objects(place)
+    assert second != first
+    assert bench.run("a").payload is not None
+
+
+def test_orphans_stay_while_their_store_is_away(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And the source is served all the same."""
+    bench.open(storage=f"file://{tmp_path / 'files'}")
+    away = raises(StorageUnavailable("away"))
+    monkeypatch.setattr(DirectoryStore, "sweep", lambda *_: away())
+    bench.queue.put("a")
+    bench.receiving.turn()
+    bench.end("a")
+    bench.reporting.turn()
+    assert bench.queue.messages == {}
 
 
 def test_a_message_that_was_given_back_has_a_payload_of_its_own(
