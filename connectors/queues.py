@@ -57,6 +57,18 @@ class Delivery:
     group: str = ""
     at: int = 0
     """When it came in, microseconds since the epoch."""
+    round: int = 0
+    """How often it was given back, this time included."""
+    run_id: str = ""
+    """The run that it is in; "" where that is not known any more."""
+    state: str = ""
+    """That run's: ``pending``, ``submitting``, ``running``, ``succeeded``, ``dead``, ``skipped`` or
+    ``cancelled``; "" as above."""
+    reason: str = ""
+    """Why, for a run that did not succeed."""
+    started_at: int | None = None
+    """When its first attempt began, microseconds since the epoch."""
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -357,4 +357,15 @@ class Reporting(_Part):
 
 
 def _delivery(told: Told) -> Delivery:
-    return Delivery(id=told.id, receipt=told.receipt, group=told.group, at=told.at)
+    return Delivery(
+        id=told.id,
+        receipt=told.receipt,
+        group=told.group,
+        at=told.at,
+        round=told.round,
+        run_id=told.run_id if told.run_state else "",
+        state=told.run_state,
+        reason=told.reason,
+        started_at=told.started_at,
+        ended_at=told.ended_at,
+    )

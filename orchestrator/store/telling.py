@@ -6,6 +6,10 @@ nothing there.
 
     held ─→ acknowledge ─→ done (known until it expires)
          └→ give_back ──→ returned
+    done ─→ reopened ────→ acknowledge
+
+An event is reopened when its run is run again after all, and its source told once more how that
+ended.
 
 From `give_back` on the next delivery is another firing: the source may deliver before it was
 written down that it was told to.
@@ -34,7 +38,7 @@ from sqlalchemy import (
 from orchestrator.domain.states import RunState
 from orchestrator.store import schema
 from orchestrator.store.database import Database
-from orchestrator.store.schema import inbox, triggers
+from orchestrator.store.schema import inbox, runs, triggers
 from orchestrator.store.writer import Tx
 
 _IN_CHUNK = 500
@@ -50,6 +54,7 @@ class EventState(StrEnum):
     GIVE_BACK = "give_back"  # the source is to deliver it again
     DONE = "done"  # the source was told; one more delivery is acknowledged at once
     RETURNED = "returned"  # the source was told
+    REOPENED = "reopened"  # the source was told, but its run goes on again
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +66,12 @@ class Told:
     group: str
     at: int
     state: EventState
+    round: int = 0
+    run_id: str = ""
+    run_state: str = ""  # "" where the run is forgotten
+    reason: str = ""
+    started_at: int | None = None
+    ended_at: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,6 +97,11 @@ _TOLD = (
         expires_at=case((inbox.c.expires_at > _UNTIL, inbox.c.expires_at), else_=_UNTIL),
     )
 )
+_WITH_RUN = select(
+    *(inbox.c.id, inbox.c.receipt, inbox.c.grp, inbox.c.at, inbox.c.state),
+    *(inbox.c.round, inbox.c.run_id),
+    *(runs.c.state.label("run_state"), runs.c.reason, runs.c.started_at, runs.c.ended_at),
+).outerjoin(runs, runs.c.id == inbox.c.run_id)
 
 
 class Telling:
@@ -102,18 +118,15 @@ class Telling:
 
     def to_tell(self, trigger_uid: str) -> list[Told]:
         """Events of which the source is to be told, some at a time."""
-        statement = (
-            select(inbox.c.id, inbox.c.receipt, inbox.c.grp, inbox.c.at, inbox.c.state)
-            .where(inbox.c.trigger_uid == trigger_uid, schema.is_to_tell)
-            .limit(_AT_ONCE)
+        statement = _WITH_RUN.where(inbox.c.trigger_uid == trigger_uid, schema.is_to_tell).limit(
+            _AT_ONCE
         )
         return self._told(statement)
 
     def to_extend(self, trigger_uid: str) -> list[Told]:
         """Events for which the source is to wait longer, some at a time."""
         statement = (
-            select(inbox.c.id, inbox.c.receipt, inbox.c.grp, inbox.c.at, inbox.c.state)
-            .where(
+            _WITH_RUN.where(
                 inbox.c.trigger_uid == trigger_uid,
                 inbox.c.extend_at <= self._db.clock.now(),
                 inbox.c.state == EventState.HELD,
@@ -132,6 +145,12 @@ class Telling:
                     group=row.grp,
                     at=row.at,
                     state=EventState(row.state),
+                    round=row.round,
+                    run_id=row.run_id,
+                    run_state=row.run_state or "",
+                    reason=row.reason or "",
+                    started_at=row.started_at,
+                    ended_at=row.ended_at,
                 )
                 for row in conn.execute(statement)
             ]
@@ -267,6 +286,9 @@ def settle_events(conn: Connection, run_id: str, verdict: Verdict, now: int) -> 
         values = {"state": state, "round": rounds, "extend_at": None, "expires_at": until}
         conn.execute(update(inbox).where(mine, *which).values(values))
 
+    again = (inbox.c.run_id == run_id) & (inbox.c.state == EventState.REOPENED)
+    acknowledged = {"state": EventState.ACKNOWLEDGE, "expires_at": until}
+    conn.execute(update(inbox).where(again).values(acknowledged))
     if verdict.state is not RunState.DEAD:
         for within in _within(_merged(verdict.failed)):
             move(back, within)
@@ -275,6 +297,14 @@ def settle_events(conn: Connection, run_id: str, verdict: Verdict, now: int) -> 
     move(case((inbox.c.returns, back), else_=good))
     states = set(conn.scalars(select(inbox.c.state).where(inbox.c.run_id == run_id)))
     return states == {EventState.GIVE_BACK}
+
+
+def reopen_events(conn: Connection, run_ids: Sequence[str]) -> None:
+    """Runs that had ended go on: their events are in them, whatever the source was told."""
+    told = (EventState.ACKNOWLEDGE, EventState.DONE)
+    for chunk in chunks(run_ids):
+        mine = inbox.c.run_id.in_(chunk) & (inbox.c.receipt != "") & inbox.c.state.in_(told)
+        conn.execute(update(inbox).where(mine).values(state=EventState.REOPENED))
 
 
 def chunks(values: Sequence[str]) -> Iterator[Sequence[str]]:
