@@ -18,6 +18,7 @@ from orchestrator.store.errors import Conflict, Missing
 from orchestrator.store.intake import Admittance, new_run
 from orchestrator.store.lines import hold, move_done, promote
 from orchestrator.store.schema import attempts, partitions, runs, triggers
+from orchestrator.store.telling import reopen_events
 from orchestrator.store.values import Trigger
 from orchestrator.store.writer import Tx
 
@@ -246,11 +247,13 @@ class Commands:
                 or_(runs.c.queue.is_(None), ~schema.is_in_line),
             )
             .values(**values)
-            .returning(runs.c.trigger_uid, runs.c.partition)
+            .returning(runs.c.trigger_uid, runs.c.partition, runs.c.id)
         ).all()
-        hold(tx.conn, [(uid, partition) for uid, partition in touched])
-        for uid, partition in set(touched):
+        places = {(uid, partition) for uid, partition, _ in touched}
+        hold(tx.conn, places)
+        for uid, partition in places:
             move_done(tx.conn, uid, partition)
+        reopen_events(tx.conn, [run_id for _, _, run_id in touched])
         if touched:
             tx.notify(Topic.READY, Topic.CHANGED)
         return len(touched)
