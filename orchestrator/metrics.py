@@ -60,6 +60,12 @@ callbacks = Counter(
     ["result"],
     registry=REGISTRY,
 )
+heartbeats = Counter(
+    "orch_heartbeats_total",
+    "Heartbeats of services' tasks: taken, or refused because the task is to leave.",
+    ["result"],
+    registry=REGISTRY,
+)
 http_requests = Counter(
     "orch_http_requests_total",
     "Requests to this API, by method and status.",

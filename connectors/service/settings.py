@@ -127,7 +127,7 @@ class ServiceSettings(BaseModel):
         "stopped once it is well; or the old one is stopped first.",
     )
     backoff: BackoffSettings = Field(
-        BackoffSettings(initial=SECOND, max=5 * MINUTE, healthy_after=MINUTE),
+        BackoffSettings.model_validate({}),
         description="How long a copy waits whose lives end too soon.",
         examples=[{"initial": "1s", "max": "5m", "healthy_after": "1m"}],
     )

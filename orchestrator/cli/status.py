@@ -42,6 +42,7 @@ def status(url: Url = None, as_json: Json = False) -> None:
             "waiting": _counts(found["queues"]),
             "lag": f"{found['lag_seconds']:.3f} s",
             "sources": _sources(found["sources"]),
+            "keep-alive": _copies(found["keep_alive"]),
             "services": "\n".join(troubled) or "all run",
         }
     )
@@ -58,6 +59,21 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
         for source in sources
         if source["state"] != "ok"
     ]
+    return "\n".join(lines) or "none"
+
+
+def _copies(services: Sequence[Mapping[str, Any]]) -> str:
+    """Services by name: how many copies run, and those with trouble one by one."""
+    lines: list[str] = []
+    for service in services:
+        copies = [copy for copy in service["copies"] if copy["state"] != "off"]
+        running = sum(copy["state"] == "running" for copy in copies)
+        lines.append(f"{service['trigger']}: {running:,} of {len(copies):,} run")
+        lines += [
+            f"  copy {copy['copy']}: {copy['detail'] or copy['state']}"
+            for copy in copies
+            if copy["state"] != "running"
+        ]
     return "\n".join(lines) or "none"
 
 

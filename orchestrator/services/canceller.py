@@ -95,7 +95,12 @@ class Canceller(Service):
             return False
         self._cluster.answered()
         told = self._clock.now()
-        hold_until = max(told + flight.grace_us, self._until_cut_off_task_ends(flight))
+        hold_until = told + flight.grace_us
+        if flight.lease_us is not None:
+            # Heard by nobody any more, it ends itself, wherever it is.
+            hold_until += flight.lease_us
+        else:
+            hold_until = max(hold_until, self._until_cut_off_task_ends(flight))
         self._flights.stopped(flight, told, hold_until).result()
         if not flight.hold_until:  # else for the second time: the watcher has said so
             _log.info("job stopped", run=flight.run_id, job_id=flight.job_id, reason=reason)

@@ -91,18 +91,21 @@ class Completer(Service):
 
     def _decide(self, unsettled: Unsettled, definition: Definition, now: int) -> Settlement:
         if definition.service:
-            return decide_life(
-                unsettled,
-                self._plans.pause(definition),
-                now,
-                self._jitter,
-                lambda state, reason: _callbacks(definition, unsettled.run, state, reason, now),
-            )
+            return self._life(unsettled, definition, now)
         partial = Partial()
         attempt = unsettled.attempt
         if definition.queue and attempt is not None and attempt.state is AttemptState.SUCCEEDED:
             partial = self._partial(unsettled.run, attempt)
         return decide(unsettled, definition, now, self._jitter, partial)
+
+    def _life(self, unsettled: Unsettled, definition: Definition, now: int) -> Settlement:
+        run, attempt = unsettled.run, unsettled.attempt
+
+        def callbacks(state: RunState, reason: str) -> list[Callback]:
+            return _callbacks(definition, run, attempt, state, reason, now)
+
+        pause = self._plans.pause(definition)
+        return decide_life(unsettled, pause, now, self._jitter, callbacks)
 
     def _partial(self, run: Run, attempt: Attempt) -> Partial:
         """What the task says of events that have failed: lost, where they cannot go back."""

@@ -32,6 +32,7 @@ class Definition:
     template: str  # hash
     stream: bool = False  # its events lie in ordered partitions of a source outside
     queue: bool = False  # its events have no order, and are in the inbox
+    service: bool = False  # it has no events: copies of its job always run
     description: str = ""
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -60,7 +61,7 @@ class Definition:
     @property
     def outside(self) -> bool:
         """Whether its events come from a source outside."""
-        return self.stream or self.queue
+        return self.stream or self.queue or self.service
 
     @property
     def blocks(self) -> bool:
@@ -114,6 +115,8 @@ def to_body(definition: Definition) -> dict[str, Any]:
         body["stream"] = True
     if definition.queue:
         body["queue"] = True
+    if definition.service:
+        body["service"] = True
     if definition.description:
         body["description"] = definition.description
     if definition.labels:
@@ -143,6 +146,7 @@ def from_body(body: Mapping[str, Any]) -> Definition:
         template=body["template"],
         stream=body.get("stream", False),
         queue=body.get("queue", False),
+        service=body.get("service", False),
         description=body.get("description", ""),
         labels=body.get("labels", {}),
     )

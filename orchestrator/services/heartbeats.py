@@ -49,6 +49,7 @@ class HeartbeatDesk:
         self._key = key
         self._clock = clock
         self._known = known
+        self._complete = False
         self._lock = threading.Lock()
         self._pace: OrderedDict[str, TokenBucket] = OrderedDict()
 
@@ -69,7 +70,8 @@ class HeartbeatDesk:
             raise NoToken(str(error)) from error
         if attempt is None:
             raise ForeignToken("this token is of another run")
-        if not self._known():
+        self._complete = self._complete or self._known()
+        if not self._complete:
             raise Unheard("the orchestrator was restored, and looks for its runs")
         self._check_pace(run_id)
         beat = Beat(

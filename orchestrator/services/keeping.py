@@ -27,6 +27,7 @@ _log = structlog.get_logger(__name__)
 
 _LOOK = 1.0  # seconds between two looks while there is something to watch
 _IDLE = 10.0
+_PACE = 0.1  # of anybody's runs there may be thousands a second
 _SETTLED = 5 * SECOND  # a task without heartbeats is well once it has run for so long
 SCALED_DOWN = "scaled down"
 
@@ -56,6 +57,7 @@ class Keeper:
         # Of an attempt: what was heard of it last, and since when nothing else (monotonic).
         self._heard: dict[tuple[str, int], tuple[int | None, float]] = {}
         self._failures: dict[str, int] = {}
+        self._looked = 0.0
 
     # -- for any thread ---------------------------------------------------------------------
 
@@ -71,8 +73,8 @@ class Keeper:
         """A turn waits for nothing."""
 
     def stir(self) -> bool:
-        """Runs have changed: look at once."""
-        return True
+        """Runs have changed: look at once, unless that was done a moment ago."""
+        return self._clock.monotonic() - self._looked >= _PACE
 
     @property
     def lag(self) -> Mapping[str, int]:
@@ -100,6 +102,7 @@ class Keeper:
         return pause
 
     def _turn(self) -> float:
+        self._looked = self._clock.monotonic()
         uid, active = self.row.trigger_uid, self.row.trigger_state is TriggerState.ACTIVE
         copies = self._copies.all(uid)
         if active:

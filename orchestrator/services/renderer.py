@@ -14,6 +14,7 @@ from orchestrator.domain.clock import MINUTE, Clock, to_rfc3339
 from orchestrator.domain.outcome import EXIT_LOST
 from orchestrator.domain.states import Origin
 from orchestrator.services.definitions import Definition, Definitions
+from orchestrator.services.serving import NoPlan, Teller, Told
 from orchestrator.store.claims import Claim
 from orchestrator.store.errors import Missing
 from orchestrator.store.seal import Seal
@@ -54,6 +55,7 @@ class Renderer:
         max_spec_bytes: int,
         lost: Callable[[Run], str | None] = lambda _: None,
         avoid: Callable[[Run], str] = lambda _: "",
+        teller: Teller | None = None,
     ) -> None:
         """`lost` says why the events of a run are gone from their source, if that is known;
         `avoid` names the node that its next attempt should leave out."""
@@ -67,6 +69,7 @@ class Renderer:
         self._max_spec_bytes = max_spec_bytes
         self._lost = lost
         self._avoid = avoid
+        self._teller = teller
         self._lock = threading.Lock()
         self._compiled: OrderedDict[tuple[str, str], specs.Template] = OrderedDict()
 
@@ -87,7 +90,11 @@ class Renderer:
             )
         number = run.attempts + 1
         policies = definition.policies
+        told = self._told(run, definition, number)
         timeout = policies.timeout if run.life_us is None else run.life_us + _LIFE_GRACE
+        if told is not None:
+            # Before it the keeper stops what does not leave: the cluster would begin it anew.
+            timeout += policies.stop_grace
         total = policies.queue_timeout + timeout
         name = names.job_name(
             instance=self._instance,
@@ -100,7 +107,7 @@ class Renderer:
         due = to_rfc3339(run.due_at)
         try:
             rendered = template.render(
-                values(run, number, deadline) | {"secret": self._secrets},
+                values(run, number, deadline, told) | {"secret": self._secrets},
                 name=name,
                 labels=names.labels(instance=self._instance, run=run.id, attempt=number),
                 env={
@@ -110,6 +117,7 @@ class Renderer:
                     "ORCH_DEADLINE": deadline,
                     "ORCH_FIRING_KEY": run.key,
                     "ORCH_FIRING_TIME": due,
+                    **({} if told is None else told.env),
                 },
                 timeouts=(timeout, total),
                 inputs=_inputs(run),
@@ -127,7 +135,17 @@ class Renderer:
             execution_us=timeout,
             total_us=total,
             grace_us=policies.stop_grace,
+            lease_us=None if told is None else told.lease_us,
         )
+
+    def _told(self, run: Run, definition: Definition, attempt: int) -> Told | None:
+        """What a service's life gets beside what every run has. Raises Unrenderable."""
+        if not definition.service or self._teller is None:
+            return None
+        try:
+            return self._teller.tell(run, definition, attempt)
+        except NoPlan as error:
+            raise Unrenderable(str(error)) from error
 
     def _template(self, definition: Definition) -> specs.Template:
         key = (definition.kind, definition.template)
@@ -167,11 +185,15 @@ def _resumed(run: Run) -> dict[str, Any]:
     return {**data, root: {**data[root], "start": position}}
 
 
-def values(run: Run, attempt: int, deadline: str) -> dict[str, Any]:
+def values(run: Run, attempt: int, deadline: str, told: Told | None = None) -> dict[str, Any]:
     """What `${{ }}` may name, secrets apart; the source's own values stand beside ours."""
-    return {
+    named = {
         **_resumed(run),
         "trigger": {"name": run.trigger_name, "uid": run.trigger_uid},
         "firing": {"key": run.key, "time": to_rfc3339(run.due_at)},
         "run": {"id": run.id, "attempt": attempt, "deadline": deadline},
     }
+    if told is not None:
+        named["service"] = told.service
+        named["run"]["token"] = told.token
+    return named

@@ -68,6 +68,13 @@ class Plans:
             raise NoPlan(f"there is no connector for the kind {definition.kind}: install it")
         return connector.plan(definition.settings)
 
+    def beats(self, definition: Definition) -> bool:
+        """Whether its tasks send heartbeats."""
+        try:
+            return self.of(definition).heartbeat is not None
+        except NoPlan:
+            return False
+
     def pause(self, definition: Definition) -> Pause:
         """How long its copies wait after lives that end too soon."""
         try:

@@ -196,9 +196,7 @@ class Watcher(Service):
             hold = _unheard(flight, self._clock.now())
             return self._end(
                 flight,
-                Ending(
-                    state=AttemptState.FAILED, reason=reason, retryable=False, hold_until=hold
-                ),
+                Ending(state=AttemptState.FAILED, reason=reason, retryable=False, hold_until=hold),
             )
         outcome = judge(view(info))
         if outcome.verdict is Verdict.RUNNING and flight.state is AttemptState.ACCEPTED:
@@ -316,9 +314,7 @@ class Watcher(Service):
         _log.error("job lost", run=flight.run_id, job_id=flight.job_id)
         reason = "the cluster lost the job"
         hold = _unheard(flight, self._clock.now())
-        return self._end(
-            flight, Ending(state=AttemptState.FAILED, reason=reason, hold_until=hold)
-        )
+        return self._end(flight, Ending(state=AttemptState.FAILED, reason=reason, hold_until=hold))
 
     def _forgets(self, flight: Flight) -> bool:
         """Whether the jobs before this one are unknown to the cluster as well."""

@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import bindparam, func, insert, select, update
 
 from orchestrator.domain.signals import Topic
-from orchestrator.domain.states import AttemptState, Queue, RunState
+from orchestrator.domain.states import AttemptState, Origin, Queue, RunState
 from orchestrator.store import schema
 from orchestrator.store.database import Database, storable
 from orchestrator.store.rows import to_run
@@ -30,6 +30,7 @@ class Claim:
     execution_us: int
     total_us: int
     grace_us: int
+    lease_us: int | None = None  # of a service's task
 
 
 # Built once: on the paths that every submission takes, putting a statement together would cost
@@ -198,8 +199,10 @@ def _attempt_row(claim: Claim, now: int) -> Mapping[str, Any]:
         "execution_us": claim.execution_us,
         "total_us": claim.total_us,
         "grace_us": claim.grace_us,
+        "lease_us": claim.lease_us,
         "created_at": now,
-        "closing": claim.run.life_us is not None,
+        # What a service's life says last comes with its end.
+        "closing": claim.run.life_us is not None and claim.run.origin is not Origin.SERVICE,
     }
 
 
@@ -220,6 +223,7 @@ def _new_flight(claim: Claim, now: int) -> Flight:
         execution_us=claim.execution_us,
         total_us=claim.total_us,
         grace_us=claim.grace_us,
+        lease_us=claim.lease_us,
         created_at=now,
         submitted_at=None,
         running_at=None,

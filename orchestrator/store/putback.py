@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import insert, select, update
 
 from orchestrator.domain import names
+from orchestrator.domain.clock import MINUTE
+from orchestrator.domain.keeping import read_life_key
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import AttemptState, Origin, RunState
-from orchestrator.store.database import Database, get_meta, set_meta
+from orchestrator.store.database import Database, canonical, get_meta, set_meta
 from orchestrator.store.intake import new_run
-from orchestrator.store.schema import attempts, runs, sources, triggers
+from orchestrator.store.schema import attempts, copies, runs, sources, triggers
 from orchestrator.store.streams import read_key
 from orchestrator.store.writer import Tx
 
@@ -153,5 +156,25 @@ class PutBack:
         span = read_key(job.key) if trigger.source is not None else None
         if span is not None:
             row["partition"], row["range_start"], row["range_end"] = span
+        if trigger.source is not None:
+            row |= self._life(tx, job)
         tx.conn.execute(insert(runs), [row])
         return True
+
+    def _life(self, tx: Tx, job: FoundJob) -> dict[str, Any]:
+        """What a run is beside, if it is a life of a service: the next one gets a later number."""
+        found = read_life_key(job.key)
+        if found is None:
+            return {}
+        name, life = found
+        mine = (copies.c.trigger_uid == job.trigger_uid) & (copies.c.name == name)
+        if tx.conn.execute(select(copies.c.name).where(mine)).first() is None:
+            tx.conn.execute(insert(copies).values(trigger_uid=job.trigger_uid, name=name))
+        behind = mine & (copies.c.lives < life)
+        tx.conn.execute(update(copies).where(behind).values(lives=life))
+        return {
+            "origin": Origin.SERVICE,
+            "partition": name,
+            "data": canonical({"service": {"copy": int(name)}}),
+            "life_us": max(0, job.execution_us - MINUTE - job.grace_us),
+        }

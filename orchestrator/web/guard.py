@@ -21,8 +21,10 @@ from orchestrator.web.deps import Deps
 from orchestrator.web.problems import Trouble, answer, translate
 
 LOCAL = "local"  # who acts where no token is asked for
+TASK = "task"  # who proves itself by the token of its run, to the endpoint
 _OPEN = frozenset({"/healthz", "/readyz"})
 _HOOKS = "/hooks/"  # what comes there proves itself in its own way
+_HEARTBEAT = re.compile(r"/api/v1/runs/[^/]{1,200}/heartbeat", re.ASCII)  # so does a task
 _WITH_BODY = frozenset({"POST", "PUT", "PATCH"})
 _CONTROL = re.compile(rb"%(?:[01][0-9a-f]|7f)|[\x00-\x1f\x7f]", re.IGNORECASE)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
@@ -80,21 +82,28 @@ class Guard:
     async def _actor(self, request: Request) -> str:
         if request.url.path in _OPEN or request.url.path.startswith(_HOOKS):
             return LOCAL
-        scheme, _, secret = request.headers.get("authorization", "").partition(" ")
-        bearer = secret.strip() if scheme.lower() == "bearer" else ""
-        found = await run_sync(self._deps.tokens.check, bearer)
+        if request.method == "PUT" and _HEARTBEAT.fullmatch(request.url.path):
+            return TASK
+        given = bearer(request)
+        found = await run_sync(self._deps.tokens.check, given)
         if found.name is not None:
             return found.name
         if not found.any and not self._deps.token_needed:
             return LOCAL
-        wrong = "this token is not known, or no longer" if bearer else "a token is needed"
-        challenge = 'Bearer realm="orch"' + (', error="invalid_token"' if bearer else "")
+        wrong = "this token is not known, or no longer" if given else "a token is needed"
+        challenge = 'Bearer realm="orch"' + (', error="invalid_token"' if given else "")
         raise Trouble(
             401,
             f"{wrong}: send `Authorization: Bearer …` (ORCH_TOKEN). Beside the data directory "
             "`orch token create NAME --data-dir DIR` makes one",
             headers={"WWW-Authenticate": challenge},
         )
+
+
+def bearer(request: Request) -> str:
+    """The token that a request brings; "" for none."""
+    scheme, _, secret = request.headers.get("authorization", "").partition(" ")
+    return secret.strip() if scheme.lower() == "bearer" else ""
 
 
 def host_name(host: str) -> str | None:

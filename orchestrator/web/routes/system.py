@@ -14,6 +14,7 @@ from orchestrator.operations.schemas import trigger_schema
 from orchestrator.store.trail import record
 from orchestrator.web import query, views
 from orchestrator.web.body import JsonBody, Strict, openapi_model
+from orchestrator.web.copyviews import services
 from orchestrator.web.deps import Deps
 from orchestrator.web.routes._common import STRICT, Actor, D, api_router, reply
 from orchestrator.web.routes.checkpoints import source_views
@@ -40,6 +41,7 @@ def status(d: D) -> JSONResponse:
             "lag_seconds": lag(d),
             "cluster": cluster_view(d),
             "sources": source_views(d),
+            "keep_alive": services(d),
             "services": [
                 {"name": s.name, "running": s.running, "last_error": s.last_error or None}
                 for s in d.services
