@@ -168,6 +168,7 @@ class RunRef:
     start: str
     end: str
     values: Mapping[str, JSON]
+    """Empty for a run that was found on the cluster after a restore, where `given` cannot tell."""
     inputs: Sequence[Mapping[str, JSON]]
 
 
@@ -216,6 +217,17 @@ class StreamSource(ABC):
     def gone(self, partition: str, start: str) -> bool:
         """Whether events at ``start`` are known to be gone from the source. No I/O."""
         return False
+
+    @property
+    def follows(self) -> bool:
+        """Whether its batches are lives. Their jobs know nothing of ranges that have a run already,
+        so `Want.until` is not told."""
+        return False
+
+    def given(self, partition: str, start: str, end: str) -> Mapping[str, JSON]:
+        """What the run of a range is given (`Batch.values`), where the range alone says it: for one
+        that was found on the cluster after a restore. Empty: nobody can tell. No I/O."""
+        return {}
 
     def progress(self, lives: Sequence[LifeRef]) -> Mapping[str, Progress]:
         """How far lives have come, by run id. Only what their current attempt has committed

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import cast
 
 from connectors.abc import JSON
@@ -12,7 +12,7 @@ from connectors.kafka.buffer_lane import Written, encoded, wanted
 from connectors.kafka.buffer_settings import Compression
 from connectors.kafka.cluster import TopicPartition
 from connectors.kafka.letters import described
-from connectors.kafka.reader import Record, open_reader
+from connectors.kafka.reader import Chunk, Record, open_reader
 from connectors.kafka.scan import scan
 from connectors.kafka.settings import KafkaSettings
 from connectors.storage import ndjson
@@ -35,13 +35,16 @@ def halves(
     The file is halved where it tells which record is which. Bare values with gaps in their offsets,
     or with newlines in them, are read again from the topic.
     """
-    batch = _batch(run)
-    count, start, end = cast(int, batch["count"]), int(run.start), int(run.end)
+    batch, start, end = _batch(run), int(run.start), int(run.end)
+    if batch is None:  # found after a restore: what its file held is still in the topic
+        count = _count(settings, context, place, start, end)
+    else:
+        count = cast(int, batch["count"])
     if count < 2:
         return []
-    compression = cast(Compression, batch["compression"])
     found: tuple[int, FinishedFile, FinishedFile] | None = None
-    if batch["format"] == "ndjson" or count == end - start:
+    if batch is not None and (batch["format"] == "ndjson" or count == end - start):
+        compression = cast(Compression, batch["compression"])
         try:
             with files.open(run.inputs) as stream:
                 made = split(
@@ -70,6 +73,8 @@ def halves(
 def shown(files: Files, run: RunRef) -> Mapping[str, JSON]:
     """What people see of a dead run: where its file is, and its record if it is one."""
     batch = _batch(run)
+    if batch is None:
+        return {}
     told: dict[str, JSON] = {"copy": batch["uri"]} if batch["uri"] else {}
     if batch["count"] != 1:
         return told
@@ -103,13 +108,8 @@ def _again(
 ) -> tuple[int, FinishedFile, FinishedFile]:
     both = files.batch_file(), files.batch_file()
     middle, seen, half = end, 0, count // 2
-    source = open_reader(
-        settings.connection(context.secrets), settings.client, isolation=settings.isolation
-    )
     try:
-        for chunk in scan(source, place, start, end, context.stop):
-            if settings.filter is not None:
-                chunk = wanted(chunk, settings.filter)
+        for chunk in _read(settings, context, place, start, end):
             parts = [chunk]
             if seen < half < seen + len(chunk):
                 parts = list(chunk.split(half - seen))
@@ -124,9 +124,27 @@ def _again(
         for file in both:
             file.discard()
         raise
+
+
+def _count(
+    settings: KafkaSettings, context: SourceContext, place: TopicPartition, start: int, end: int
+) -> int:
+    return sum(map(len, _read(settings, context, place, start, end)))
+
+
+def _read(
+    settings: KafkaSettings, context: SourceContext, place: TopicPartition, start: int, end: int
+) -> Iterator[Chunk]:
+    """The records of a range that files have, once more."""
+    source = open_reader(
+        settings.connection(context.secrets), settings.client, isolation=settings.isolation
+    )
+    try:
+        for chunk in scan(source, place, start, end, context.stop):
+            yield chunk if settings.filter is None else wanted(chunk, settings.filter)
     finally:
         source.close()
 
 
-def _batch(run: RunRef) -> Mapping[str, JSON]:
-    return cast(Mapping[str, JSON], run.values["batch"])
+def _batch(run: RunRef) -> Mapping[str, JSON] | None:
+    return cast(Mapping[str, JSON] | None, run.values.get("batch"))

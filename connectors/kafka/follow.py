@@ -19,6 +19,10 @@ from connectors.times import SECOND
 class FollowSource(TopicSource):
     """Lives of consumers: begun where there is something to read, watched by what they commit."""
 
+    @property
+    def follows(self) -> bool:
+        return True
+
     def poll(self, wants: Sequence[Want], wait: float) -> Sequence[Batch]:
         batches = [batch for want, held in self.look(wants) for batch in self._begin(want, held)]
         if batches:

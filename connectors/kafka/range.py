@@ -52,6 +52,9 @@ class RangeSource(TopicSource):
             self.check_topic()
         return batches
 
+    def given(self, partition: str, start: str, end: str) -> Mapping[str, JSON]:
+        return self.batch(partition, int(start), int(end)).values
+
     def split(self, run: RunRef) -> Sequence[Batch]:
         start, end = int(run.start), int(run.end)
         middle = (start + end) // 2

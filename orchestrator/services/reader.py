@@ -6,6 +6,7 @@ Whatever fails in between, the next turn begins again from what the store says.
 
 from __future__ import annotations
 
+import functools
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -289,8 +290,17 @@ class Reader:
     def _absorb(self) -> None:
         """After a restore: runs that were found on the cluster take their places first."""
         until: dict[str, str] = {}
-        for name in self._shelf.streams.has_loose(self.row.trigger_uid):
-            further = self._shelf.streams.absorb(self.row.trigger_uid, name)
+        loose = self._shelf.streams.has_loose(self.row.trigger_uid)
+        if loose and self._source.follows:
+            _log.warning(
+                "runs found after a restore have no place among lives: their events come again",
+                trigger=self.row.trigger,
+                partitions=sorted(loose),
+            )
+            loose = set[str]()
+        for name in loose:
+            given = functools.partial(self._source.given, name)
+            further = self._shelf.streams.absorb(self.row.trigger_uid, name, given)
             if further is not None:
                 until[name] = further
         if until or self._until:

@@ -146,7 +146,8 @@ class Tending:
                 if parts and self._streams.split(run.id, parts, definition.how):
                     _log.warning("run split", trigger=row.trigger, run=run.id, into=len(parts))
                     continue
-                isolated = not parts
+                # Of a run found after a restore nobody may know what it was for: a person decides.
+                isolated = not parts and bool(run.data)
             self._leftovers.keep(
                 run.id,
                 {} if lost else self._source.keep(ref),

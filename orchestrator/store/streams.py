@@ -7,7 +7,7 @@ read.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -27,6 +27,7 @@ from orchestrator.store.writer import Tx
 SPLIT = "split"  # the reason of a run whose halves run in its place
 BROUGHT = "inputs"  # in a run's values: how many input sources it has brought along
 _END = "end"
+_NOTHING = canonical({})
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -181,8 +182,14 @@ class Streams:
 
         return self._db.write(operation, "batch")
 
-    def absorb(self, trigger_uid: str, partition: str) -> str | None:
-        """Give runs that a restore has found on the cluster their place in the partition's order.
+    def absorb(
+        self,
+        trigger_uid: str,
+        partition: str,
+        given: Callable[[str, str], Mapping[str, Any]],
+    ) -> str | None:
+        """Give runs that a restore has found on the cluster their place in the partition's order,
+        and the values that `given` knows for their start and end: they can be tried again then.
 
         Goes on over those that begin where the partition stands. Returns where one begins that
         lies further on, if there is any: nothing may be planned beyond it.
@@ -193,7 +200,7 @@ class Streams:
             mine = (partitions.c.trigger_uid == trigger_uid) & (partitions.c.name == partition)
             place = tx.conn.execute(select(partitions).where(mine)).mappings().one()
             loose = tx.conn.execute(
-                select(runs.c.id, runs.c.range_start, runs.c.range_end, runs.c.created_at)
+                select(runs.c.id, runs.c.range_start, runs.c.range_end, runs.c.data)
                 .where(
                     runs.c.trigger_uid == trigger_uid,
                     runs.c.partition == partition,
@@ -203,6 +210,10 @@ class Streams:
                 )
                 .order_by(runs.c.due_at, runs.c.id)
             ).all()
+            for row in loose:
+                if row.data == _NOTHING:
+                    data = canonical(given(row.range_start, row.range_end))
+                    tx.conn.execute(update(runs).where(runs.c.id == row.id).values(data=data))
             by_start = {row.range_start: row for row in loose}
             planned, ordinal = place["planned"], place["ordinal"]
             while planned in by_start:

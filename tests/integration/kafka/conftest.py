@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -9,9 +11,15 @@ from typing import Any
 import pytest
 
 from bacalhau_client.devnode import DevNode, DevNodeConfig
+from connectors.kafka.buffer import BufferSource
+from connectors.kafka.connection import Flavour
+from connectors.kafka.settings import parse_settings
+from connectors.streams import SourceContext
 from orchestrator.cli.devnode import task_commands
+from tests.support.bufferfiles import Make, Runner
 from tests.support.inprocess import Orch
 from tests.support.jobs import IMAGES
+from tests.support.kafka import Kafka
 
 
 @pytest.fixture
@@ -41,3 +49,42 @@ def start(tmp_path: Path, node: DevNode) -> Iterator[Callable[..., Orch]]:
     yield begin
     for orch in started:
         orch.app.stop()
+
+
+@pytest.fixture(params=["kafka-python", "confluent"])
+def flavour(request: pytest.FixtureRequest) -> Flavour:
+    return request.param
+
+
+@pytest.fixture
+def make(kafka: Kafka, flavour: Flavour, tmp_path: Path) -> Iterator[Make]:
+    """Opens sources with a storage in `tmp_path / "files"`, unless told otherwise."""
+    sources: list[BufferSource] = []
+
+    def open_one(topic: str, *, room: int = 4, uid: str = "u1", **settings: Any) -> Runner:
+        read = parse_settings(
+            {
+                "topic": topic,
+                "brokers": kafka.bootstrap,
+                "mode": "buffer",
+                "client": flavour,
+                "max_age": "200ms",
+                "storage": str(tmp_path / "files"),
+                **settings,
+            }
+        )
+        context = SourceContext(
+            instance="i",
+            trigger="t",
+            trigger_uid=uid,
+            secrets={},
+            data_dir=tmp_path / "own",
+            stop=threading.Event(),
+        )
+        sources.append(BufferSource(read, context))
+        return Runner(sources[-1], room=room)
+
+    yield open_one
+    for source in sources:
+        source.close()
+    gc.collect()

@@ -2,238 +2,25 @@
 
 from __future__ import annotations
 
-import base64
-import gc
-import gzip
-import json
-import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import pytest
-import zstandard
 
-from connectors.kafka.buffer import BufferSource
-from connectors.kafka.connection import Flavour
-from connectors.kafka.settings import parse_settings
 from connectors.storage.objects import StorageUnavailable
-from connectors.streams import Batch, RunRef, SourceContext, SourceRefused, Want
+from connectors.streams import SourceError, SourceRefused, Want
+from tests.support.bufferfiles import (
+    Make,
+    Runner,
+    content,
+    objects,
+    records,
+    values,
+)
 from tests.support.kafka import Kafka
 from tests.support.waiting import until
 
 # kafka-python leaves sockets whose connection failed to the garbage collector.
 pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
-Make = Callable[..., "Runner"]
-UNPACK: Mapping[str, Callable[[bytes], bytes]] = {
-    "none": bytes,
-    "gzip": gzip.decompress,
-    "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj().decompress(data),
-}
-
-
-class Runner:
-    """Runs a source as the orchestrator does: positions move by what is taken in."""
-
-    def __init__(self, source: BufferSource, *, room: int = 4) -> None:
-        self.source = source
-        self.room = room
-        self.generation = 0
-        self.places = dict(source.discover({}).partitions)
-        self.batches: list[Batch] = []
-
-    def poll(self, wait: float = 0.5) -> Sequence[Batch]:
-        """Poll once, and take everything in."""
-        batches = self.source.poll(self.wants(), wait)
-        for batch in batches:
-            assert batch.start == self.places[batch.partition], "a gap or an overlap"
-            self.places[batch.partition] = batch.end
-        self.batches += batches
-        return batches
-
-    def wants(self) -> list[Want]:
-        return [
-            Want(partition=p, position=at, room=self.room, generation=self.generation)
-            for p, at in self.places.items()
-        ]
-
-    def until(self, *ends: int, within: float = 60) -> list[Batch]:
-        """Poll until the partitions are at these offsets."""
-        wanted = [str(end) for end in ends]
-
-        def there() -> bool:
-            self.poll()
-            return [self.places[name] for name in sorted(self.places)] == wanted
-
-        until(there, f"files up to {ends}", within=within, show=lambda: self.places)
-        return self.batches
-
-
-@pytest.fixture(params=["kafka-python", "confluent"])
-def flavour(request: pytest.FixtureRequest) -> Flavour:
-    return request.param
-
-
-@pytest.fixture
-def make(kafka: Kafka, flavour: Flavour, tmp_path: Path) -> Iterator[Make]:
-    """Opens sources with a storage in `tmp_path / "files"`, unless told otherwise."""
-    sources: list[BufferSource] = []
-
-    def open_one(topic: str, *, room: int = 4, uid: str = "u1", **settings: Any) -> Runner:
-        read = parse_settings(
-            {
-                "topic": topic,
-                "brokers": kafka.bootstrap,
-                "mode": "buffer",
-                "client": flavour,
-                "max_age": "200ms",
-                "storage": str(tmp_path / "files"),
-                **settings,
-            }
-        )
-        context = SourceContext(
-            instance="i",
-            trigger="t",
-            trigger_uid=uid,
-            secrets={},
-            data_dir=tmp_path / "own",
-            stop=threading.Event(),
-        )
-        sources.append(BufferSource(read, context))
-        return Runner(sources[-1], room=room)
-
-    yield open_one
-    for source in sources:
-        source.close()
-    gc.collect()
-
-
-def content(batch: Batch | RunRef) -> bytes:
-    """What a task finds at the path."""
-    (source,) = batch.inputs
-    where: Any = source["Source"]
-    values: Any = batch.values["batch"]
-    if where["Type"] == "inline":
-        data = base64.b64decode(where["Params"]["URL"].partition(",")[2])
-    else:
-        data = Path(where["Params"]["SourcePath"]).read_bytes()
-    suffix = {"none": "", "gzip": ".gz", "zstd": ".zst"}[values["compression"]]
-    assert source["Target"] == f"/orch/batch.ndjson{suffix}"
-    assert len(data) == values["bytes"]
-    return UNPACK[values["compression"]](data)
-
-
-def records(batch: Batch | RunRef) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in content(batch).splitlines()]
-
-
-def as_run(batch: Batch) -> RunRef:
-    return RunRef(
-        run_id="r",
-        partition=batch.partition,
-        start=batch.start,
-        end=batch.end,
-        values=batch.values,
-        inputs=batch.inputs,
-    )
-
-
-def values(number: int, start: int = 0) -> list[bytes | None]:
-    return [b"v%d" % i for i in range(start, start + number)]
-
-
-def objects(tmp_path: Path) -> list[str]:
-    return sorted(
-        path.relative_to(tmp_path / "files").as_posix()
-        for path in (tmp_path / "files").rglob("*")
-        if path.is_file()
-    )
-
-
-@pytest.mark.parametrize("form", ["ndjson", "values"])
-@pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])
-def test_files_hold_every_record_once(
-    kafka: Kafka, make: Make, form: str, compression: str
-) -> None:
-    """Each format and compression: files of max_records tile each partition and hold all."""
-    topic = kafka.topic(2)
-    for number in range(2):
-        kafka.produce(topic, number, values(2500))
-    runner = make(topic, format=form, compression=compression, max_records=1000)
-    batches = runner.until(2500, 2500)
-    for name in runner.places:
-        own = [batch for batch in batches if batch.partition == name]
-        assert [batch.count for batch in own] == [1000, 1000, 500]
-        joined = b"".join(content(batch) for batch in own)
-        if form == "values":
-            assert joined.splitlines() == values(2500)
-        else:
-            found = [json.loads(line) for line in joined.splitlines()]
-            assert [one["offset"] for one in found] == list(range(2500))
-            assert [one["value"].encode() for one in found] == values(2500)
-        kafka_values: Any = own[1].values["kafka"]
-        assert (kafka_values["start"], kafka_values["end"]) == (1000, 2000)
-
-
-def test_small_files_travel_within_the_job(kafka: Kafka, make: Make) -> None:
-    """Without a storage every file does; it is closed before it is too large for that."""
-    topic = kafka.topic()
-    kafka.produce(topic, 0, [b'"%d\n' % i + b"x" * 2000 for i in range(300)])
-    runner = make(topic, storage=None)
-    batches = runner.until(300)
-    assert len(batches) > 3
-    assert [one["offset"] for batch in batches for one in records(batch)] == list(range(300))
-    for batch in batches:
-        source: Any = batch.inputs[0]["Source"]
-        assert source["Type"] == "inline"
-        sizes: Any = batch.values["batch"]
-        assert sizes["bytes"] <= 128 * 1024
-        assert sizes["uri"] == ""
-
-
-def test_record_too_large_for_a_job(kafka: Kafka, make: Make) -> None:
-    """Without a storage it is refused, with the remedy; with one it is a file of its own."""
-    topic = kafka.topic()
-    kafka.produce(topic, 0, [b"small", b"x" * 300_000, b"small"])
-    runner = make(topic, storage=None)
-    runner.until(1)
-
-    def refused() -> str:
-        try:
-            runner.poll()
-        except SourceRefused as error:
-            return str(error)
-        return ""
-
-    assert "set `storage`" in until(refused, "a refusal")
-    stored = make(topic, max_bytes=10_000)
-    assert [batch.count for batch in stored.until(3)] == [1, 1, 1]
-
-
-def test_closed_by_bytes(kafka: Kafka, make: Make) -> None:
-    """No file is larger than max_bytes before compression, and none is much smaller."""
-    topic = kafka.topic()
-    kafka.produce(topic, 0, [b"y" * (i % 900) for i in range(5000)])
-    runner = make(topic, max_bytes=100_000, max_age="1h")
-    until(lambda: runner.poll() is not None and len(runner.batches) >= 20, "20 files")
-    sizes = [len(content(batch)) for batch in runner.batches]
-    assert max(sizes) <= 100_000
-    assert min(sizes) > 98_000
-
-
-def test_hostile_records(kafka: Kafka, make: Make) -> None:
-    """Keys, headers and values of any bytes come out of the file as they went in."""
-    topic = kafka.topic()
-    kafka.produce(topic, 0, [b"\xff\x00", None, b'{"a": "\\"}\n'], keys=[b"\xfe", b"k", None])
-    kafka.produce(topic, 0, [b""], headers=[("h", b"\xff"), ("h", b"2")])
-    (batch,) = make(topic).until(4)
-    first, second, third, fourth = records(batch)
-    assert base64.b64decode(first["value_base64"]) == b"\xff\x00"
-    assert base64.b64decode(first["key_base64"]) == b"\xfe"
-    assert (second["value"], second["key"]) == (None, "k")
-    assert third["value"] == '{"a": "\\"}\n'
-    assert fourth["headers"] == [["h", {"base64": "/w=="}], ["h", "2"]]
 
 
 def test_nothing_taken_in_is_handed_over_again(kafka: Kafka, make: Make) -> None:
@@ -406,97 +193,10 @@ def test_broker_away(kafka: Kafka, make: Make) -> None:
 
 
 def _tolerant(runner: Runner) -> None:
-    from connectors.streams import SourceError
-
     try:
         runner.poll()
     except SourceError:
         return
-
-
-@pytest.mark.parametrize("form", ["ndjson", "values"])
-@pytest.mark.parametrize("compression", ["none", "zstd"])
-def test_halving_isolates_a_record(kafka: Kafka, make: Make, form: str, compression: str) -> None:
-    """Halves tile, hold the same records, and lead to one poison record in ten steps."""
-    topic = kafka.topic()
-    poison = 777
-    kafka.produce(topic, 0, [b"poison" if i == poison else b"v%d" % i for i in range(1000)])
-    runner = make(topic, max_records=1000, format=form, compression=compression)
-    (batch,) = runner.until(1000)
-    steps = 0
-    while batch.count != 1:
-        first, second = runner.source.split(as_run(batch))
-        assert (first.start, first.end, second.end) == (batch.start, second.start, batch.end)
-        assert content(first) + content(second) == content(batch)
-        batch = first if b"poison" in content(first) else second
-        steps += 1
-    assert steps <= 10
-    assert (batch.start, batch.end) == (str(poison), str(poison + 1))
-    assert runner.source.split(as_run(batch)) == []
-    record: Any = runner.source.keep(as_run(batch))["record"]
-    assert (record["offset"], record["value"]) == (poison, "poison")
-
-
-def test_halving_values_that_hold_newlines(kafka: Kafka, make: Make) -> None:
-    """Where lines are not records, the topic tells where one begins."""
-    topic = kafka.topic()
-    kafka.produce(topic, 0, [b"%d\n%d" % (i, i) for i in range(100)])
-    runner = make(topic, format="values")
-    (batch,) = runner.until(100)
-    first, second = runner.source.split(as_run(batch))
-    assert (first.count, first.end, second.count) == (50, "50", 50)
-    assert content(first) + content(second) == content(batch)
-
-
-def test_forget(kafka: Kafka, make: Make, tmp_path: Path) -> None:
-    """Objects of ended runs are removed, also twice, and others stay."""
-    topic = kafka.topic()
-    kafka.produce(topic, 0, [b"x" * 100 for _ in range(2000)])
-    runner = make(topic, max_records=1000)
-    first, _ = runner.until(2000)
-    assert len(objects(tmp_path)) == 2
-    for _ in range(2):
-        runner.source.forget(first.inputs)
-    (left,) = objects(tmp_path)
-    assert "/1000-2000/" in left
-    assert runner.source.keep_for == 86_400_000_000
-
-
-def test_a_range_that_comes_again_by_command_has_files_of_its_own(
-    kafka: Kafka, make: Make, tmp_path: Path
-) -> None:
-    """After a jump back the files of earlier runs stay as they are, also over a restart with its
-    sweep; what was read before the jump is not handed over under a name of before."""
-    topic = kafka.topic(name="")
-    kafka.produce(topic, 0, [b"x" * 4000 for _ in range(20)])
-    runner = make(topic, max_records=10)
-    earlier = list(runner.until(20))
-    for again in (runner, make(topic, max_records=10)):
-        again.batches.clear()
-        again.places = {f"{topic}/0": "0"}
-        again.generation = 1
-        later = list(again.until(20))
-        assert [batch.end for batch in later] == ["10", "20"]
-        paths = {content_path(batch) for batch in [*earlier, *later]}
-        assert len(paths) == 4
-        assert all(path.exists() for path in paths)
-    runner.source.forget(later[0].inputs)
-    assert [len(records(batch)) for batch in earlier] == [10, 10]
-
-
-def content_path(batch: Batch) -> Path:
-    (source,) = batch.inputs
-    where: Any = source["Source"]
-    return Path(where["Params"]["SourcePath"])
-
-
-def test_filter(kafka: Kafka, make: Make) -> None:
-    """Only wanted records are in files; ranges tile over the others."""
-    topic = kafka.topic()
-    kafka.produce(topic, 0, values(1000), keys=[b"k%d" % (i % 10) for i in range(1000)])
-    batches = make(topic, filter={"key": "k3"}, max_records=30).until(1000)
-    found = [one["offset"] for batch in batches for one in records(batch)]
-    assert found == list(range(3, 1000, 10))
 
 
 def test_memory_is_bounded(kafka: Kafka, make: Make) -> None:

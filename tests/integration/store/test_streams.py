@@ -368,19 +368,25 @@ def put_back(stream: Stream, start: int, end: int) -> str:
 def test_what_a_restore_has_found_takes_its_place_before_anything_is_planned(
     stream: Stream,
 ) -> None:
-    """Runs that follow each other are gone over; one further on bounds what may be planned."""
+    """Runs that follow each other are gone over; one further on bounds what may be planned. Each
+    gets what its source says that it was given."""
+
+    def given(start: str, end: str) -> dict[str, str]:
+        return {"of": f"{start}-{end}"}
+
     put_back(stream, 0, 10)
     put_back(stream, 10, 25)
     far = put_back(stream, 40, 50)
     assert stream.streams.has_loose(stream.uid) == {"p0"}
-    assert stream.streams.absorb(stream.uid, "p0") == "40"
+    assert stream.streams.absorb(stream.uid, "p0", given) == "40"
     assert stream.place().planned == "25"
     assert stream.place().done == "0"
     stream.plan(40)
-    assert stream.streams.absorb(stream.uid, "p0") is None
+    assert stream.streams.absorb(stream.uid, "p0", given) is None
     assert stream.place().planned == "50"
     assert stream.leaves() == [("0", "10"), ("10", "25"), ("25", "40"), ("40", "50")]
     assert stream.ledger.run(far).ordinal == 3 * STRIDE
+    assert stream.ledger.run(far).data == {"of": "40-50"}
     assert stream.streams.has_loose(stream.uid) == set()
 
 

@@ -141,3 +141,8 @@ def test_lag_is_known_while_a_life_is_open(cluster: ScriptedCluster, open_source
     cluster.held[P0] = Ends(0, 12)
     assert source.poll([want("t/0", 4, 0, idle=False)], 0) == []
     assert source.lag() == {"t/0": 8}
+
+
+def test_ranges_that_have_runs_do_not_bound_a_life(open_source: Open) -> None:
+    """Its job would not know where to stop: whoever runs the source is told so."""
+    assert open_source(mode="follow").follows

@@ -379,3 +379,14 @@ def test_halves_isolate_one_offset_in_few_steps(start: int, length: int) -> None
         steps += 1
     assert high - low == 1
     assert steps <= 10
+
+
+def test_the_range_alone_says_what_a_job_was_given(
+    cluster: ScriptedCluster, open_source: Open
+) -> None:
+    """A run of which only the range is known can be tried again."""
+    cluster.make("t", (0, 5))
+    source = open_source(max_records=5)
+    (batch,) = source.poll([want("t/0", 0)], 0)
+    assert source.given(batch.partition, batch.start, batch.end) == batch.values
+    assert not source.follows
