@@ -113,3 +113,7 @@ class Payloads:
         """Let go of connections. May be called twice."""
         if self._store is not None:
             self._store.close()
+
+
+NO_STORAGE = Payloads()
+"""For sources without a setting for it: whatever fits travels within the job. It has no state."""

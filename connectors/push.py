@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.abc import JSON
-from connectors.payloads import Payloads
+from connectors.payloads import NO_STORAGE, Payloads
 from connectors.queues import Described, Message, QueueConnector
 from connectors.streams import SourceContext
 
@@ -49,6 +49,9 @@ class Taken:
     status: int = 202
     """Of the answer, once the messages are in the ledger."""
     answer: Mapping[str, JSON] = field(default_factory=dict[str, JSON])
+    fixed: Sequence[str] = ()
+    """Fields of the messages' bodies that no later request with the same id may change: one that
+    does is refused with 422. Otherwise it joins the run of the earlier one, whatever it says."""
 
 
 class Receiver(ABC):
@@ -68,7 +71,7 @@ class Receiver(ABC):
     @property
     def payloads(self) -> Payloads:
         """Where the bodies of messages travel. One object for as long as the receiver is open."""
-        return Payloads()
+        return NO_STORAGE
 
     @property
     def remember_for(self) -> int:

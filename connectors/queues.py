@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from connectors.abc import JSON, SourceConnector
-from connectors.payloads import Payloads
+from connectors.payloads import NO_STORAGE, Payloads
 from connectors.streams import SourceContext
 
 MAX_ID = 1024  # characters
@@ -142,7 +142,7 @@ class QueueSource(ABC):
     @property
     def payloads(self) -> Payloads:
         """Where the bodies of messages travel. One object for as long as the source is open."""
-        return Payloads()
+        return NO_STORAGE
 
     @property
     def acknowledges_on_intake(self) -> bool:

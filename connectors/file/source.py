@@ -62,7 +62,8 @@ class FileSource(StreamSource):
         self._watcher: Watcher | None = None
         self._packer = Packer(settings, self._pattern, context.trigger_uid)
         self._memory = Memory(context.data_dir / "looked")
-        self._since = self._memory.at
+        self._opened = False
+        self._since: int | None = None
         self._look_at = 0.0
         self._told: set[str] = set()
         self._failure: SourceError | None = None
@@ -82,6 +83,8 @@ class FileSource(StreamSource):
         return any(not life.known for life in self._lives.by_name.values())
 
     def discover(self, known: Mapping[str, Place]) -> Discovery:
+        if not self._opened:
+            self._opened, self._since = True, self._memory.at
         nothing_yet = self._memory.nothing_yet
         fresh = not known and not nothing_yet
         if not known:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import cast
 
 from connectors import times
@@ -21,6 +21,7 @@ _KEYS = {
     "github": KeyPlace(header="X-GitHub-Delivery"),
     "stripe": KeyPlace(field="id"),
 }
+_BODY = ("body", "body_base64")
 _MAX_KEY = 255
 _MAX_HEADER = 4096
 
@@ -55,7 +56,15 @@ class WebhookReceiver(Receiver):
             **event,
         }
         message = Message(id=key, body=found, at=request.at)
-        return Taken(messages=(message,), answer={"id": key})
+        return Taken(messages=(message,), answer={"id": key}, fixed=self._fixed(place, request))
+
+    def _fixed(self, place: KeyPlace | str | None, request: PushRequest) -> Sequence[str]:
+        # What a sender chooses for its request means that request. Others name an event by their
+        # key, and what they say of it may differ from one delivery to the next.
+        by_header = place is None or (
+            isinstance(place, KeyPlace) and (place.header or "").lower() == _OFTEN_SENT.lower()
+        )
+        return _BODY if by_header and _OFTEN_SENT.lower() in request.headers else ()
 
     @property
     def payloads(self) -> Payloads:

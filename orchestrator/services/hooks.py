@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -13,6 +13,7 @@ import structlog
 
 from connectors.abc import Connector
 from connectors.push import PushConnector, PushRefused, PushRequest, Receiver, Taken
+from connectors.queues import Message
 from connectors.streams import SourceError
 from orchestrator import metrics
 from orchestrator.domain.clock import Clock
@@ -21,6 +22,7 @@ from orchestrator.failpoints import reach
 from orchestrator.services.batches import batch_of, checked, event_of, lines_of
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.services.opening import Opener
+from orchestrator.store.database import canonical
 from orchestrator.store.errors import Missing
 from orchestrator.store.inbox import AlreadyTaken, Inboxes, NotActive, Terms
 from orchestrator.store.sources import Source, Sources
@@ -93,6 +95,8 @@ class Hook:
         for _ in range(_TRIES):
             known = self._inboxes.received(uid, [event_of(message) for message in messages])
             fresh = [message for message in messages if message.id not in known]
+            if known and taken.fixed:
+                self._refuse_others([m for m in messages if m.id in known], taken.fixed)
             if not fresh:
                 return []
             now = self._clock.now()
@@ -111,6 +115,20 @@ class Hook:
             metrics.firings.inc(len(batches))
             return list(found.run_ids)
         raise PushRefused(503, "the same event comes again and again: send it once")
+
+    def _refuse_others(self, messages: Sequence[Message], fixed: Sequence[str]) -> None:
+        """Raises PushRefused for a message that says something else than the one with its id that
+        came before."""
+        uid = self._row.trigger_uid
+        before = self._inboxes.values(uid, [message.id for message in messages])
+        for message in messages:
+            said = before.get(message.id, {}).get("event")
+            if said is not None and _parts(said, fixed) != _parts(message.body, fixed):
+                raise PushRefused(422, f"{message.id!r} came before, with another body: not taken")
+
+
+def _parts(body: Mapping[str, Any], names: Sequence[str]) -> str:
+    return canonical({name: body[name] for name in names if name in body})
 
 
 _TRIES = 3

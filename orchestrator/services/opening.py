@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from connectors.abc import Connector
-from connectors.payloads import Payloads
+from connectors.payloads import NO_STORAGE, Payloads
 from connectors.push import PushConnector
 from connectors.queues import Inbox, QueueConnector, QueueSource
 from connectors.streams import SourceContext, StreamConnector
@@ -160,4 +160,4 @@ def _payloads(
         receiver = connector.receiver(definition.settings, context)
         if receiver is not None:
             return receiver.payloads
-    return Payloads()
+    return NO_STORAGE

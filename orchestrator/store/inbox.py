@@ -7,6 +7,7 @@ follows. Killed before the commit, nothing has happened, and the source delivers
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -104,6 +105,19 @@ class Inboxes:
         """Those of these ids that are in the inbox."""
         with self._db.read() as conn:
             return {row.id: EventState(row.state) for row in _rows(conn, trigger_uid, ids)}
+
+    def values(self, trigger_uid: str, ids: Collection[str]) -> dict[str, Mapping[str, Any]]:
+        """What the runs got that these events are in, as far as the ledger still has them."""
+        found: dict[str, Mapping[str, Any]] = {}
+        with self._db.read() as conn:
+            for chunk in chunks(list(ids)):
+                statement = (
+                    select(inbox.c.id, runs.c.data)
+                    .join(runs, runs.c.id == inbox.c.run_id)
+                    .where(inbox.c.trigger_uid == trigger_uid, inbox.c.id.in_(chunk))
+                )
+                found |= {row.id: json.loads(row.data) for row in conn.execute(statement)}
+        return found
 
     def received(self, trigger_uid: str, events: Sequence[Event]) -> set[str]:
         """Note the new receipts of events that are known; returns the ids of those that are in no

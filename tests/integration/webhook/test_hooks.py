@@ -151,6 +151,26 @@ def test_what_is_refused_makes_no_run(
     assert orch.runs("pushes") == []
 
 
+def test_a_key_that_comes_with_another_body_is_refused(orch: Orch):
+    """Where the sender chose it for the request; what names an event may be told of anew."""
+    head = "apiVersion: orch/v1\nkind: webhook\nsignature: none\n"
+    orch.register(head + "name: by-default\n")
+    orch.register(head + "name: by-name\nidempotency: {header: idempotency-key}\n")
+    orch.register(head + "name: by-field\nidempotency: {field: id}\n")
+    sent = {"Content-Type": "application/json", "Idempotency-Key": "k-1"}
+    for name in ("by-default", "by-name"):
+        assert post(orch, name, b'{"n": 1}', sent)[0] == 202
+        assert post(orch, name, b'{ "n": 1 }', sent)[0] == 202, "it says the same"
+        status, said = post(orch, name, b'{"n": true}', sent)
+        assert (status, "another body" in said["detail"]) == (422, True)
+        assert post(orch, name, b"n=1", {**sent, "Content-Type": "text/plain"})[0] == 422
+        assert post(orch, name, b'{"n": 2}', {**sent, "Idempotency-Key": "k-2"})[0] == 202
+        assert len(orch.runs(name)) == 2
+    assert post(orch, "by-field", b'{"id": "e", "pending": 2}', sent)[0] == 202
+    assert post(orch, "by-field", b'{"id": "e", "pending": 1}', sent)[0] == 202
+    assert len(orch.runs("by-field")) == 1
+
+
 def test_a_body_that_drips_is_given_up(orch: Orch, monkeypatch: pytest.MonkeyPatch):
     """However patient the sender is."""
     monkeypatch.setattr(hooks, "_WITHIN", 0.5)
