@@ -136,7 +136,7 @@ def _field(name: str, path: tuple[str, ...], schema: Mapping[str, Any]) -> Field
         text += ", in braces as in a trigger file"
     choices = schema.get("enum")
     if choices:
-        text += f": {', '.join(choices)}"
+        text += f": {', '.join(map(str, choices))}"
     return Field(
         name=name,
         path=path,
