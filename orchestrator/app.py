@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 import threading
+from collections.abc import Mapping
 from pathlib import Path
 
 import structlog
@@ -16,6 +17,7 @@ from orchestrator.domain.clock import SECOND, Clock, SystemClock
 from orchestrator.domain.signals import Signals
 from orchestrator.operations.audit import Auditor
 from orchestrator.operations.checking import known_paths
+from orchestrator.operations.jobs import JobDesk
 from orchestrator.operations.registration import Checker, Registrar
 from orchestrator.operations.timing import Timing
 from orchestrator.services.callbacks import Callbacks, callback_key
@@ -27,6 +29,8 @@ from orchestrator.services.completer import Completer
 from orchestrator.services.definitions import Definitions
 from orchestrator.services.dispatcher import Dispatcher
 from orchestrator.services.firing import FiringService
+from orchestrator.services.future import Future
+from orchestrator.services.heartbeats import HeartbeatDesk
 from orchestrator.services.hooks import Hooks
 from orchestrator.services.housekeeping import Housekeeping
 from orchestrator.services.lease import LeaseKeeper
@@ -35,17 +39,24 @@ from orchestrator.services.placement import Placement
 from orchestrator.services.reader import Shelf
 from orchestrator.services.reconciler import Reconciler
 from orchestrator.services.renderer import Renderer
+from orchestrator.services.scaling import Scaling
 from orchestrator.services.secrets import Secrets
 from orchestrator.services.sender import Sender
+from orchestrator.services.serving import Plans, Teller, heartbeat_key
 from orchestrator.services.sources import SourceService
 from orchestrator.services.watcher import Watcher
 from orchestrator.store.claims import Claims
 from orchestrator.store.commands import Commands
+from orchestrator.store.copies import Copies
 from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.demand import Demand
 from orchestrator.store.endings import Endings
 from orchestrator.store.flights import Flights
+from orchestrator.store.heartbeats import Heartbeats
 from orchestrator.store.inbox import Inboxes
 from orchestrator.store.intake import Intake
+from orchestrator.store.jobs import Jobs
+from orchestrator.store.joins import Joins
 from orchestrator.store.leases import Leases
 from orchestrator.store.ledger import Ledger
 from orchestrator.store.leftovers import Leftovers
@@ -164,9 +175,22 @@ class App:
         )
         checker = Checker(self.registry, max_spec_bytes=config.max_spec_bytes)
         self.registrar = Registrar(checker, self.triggers, self.timing, self.clock)
+        self.jobs = Jobs(database)
+        self.job_desk = JobDesk(
+            registry=self.registry,
+            definitions=self.definitions,
+            triggers=self.triggers,
+            registrar=self.registrar,
+            jobs=self.jobs,
+            clock=self.clock,
+        )
 
     def _build_services(self) -> None:
         config, clock, signals = self.config, self.clock, self.signals
+        connectors = {kind: self.registry.get(kind) for kind in self.registry.kinds}
+        self.plans = Plans(connectors)
+        self.copies = Copies(self.database)
+        proof = heartbeat_key(self._key)
         self.cluster = Cluster(self.client, self.database, clock, signals)
         held = Secrets(config.data_dir / "secrets")
         renderer = Renderer(
@@ -180,6 +204,7 @@ class App:
             max_spec_bytes=config.max_spec_bytes,
             lost=self._lost,
             avoid=Placement(self.client, self.reads, clock).avoid,
+            teller=Teller(self.plans, self.copies, proof, self._task_url),
         )
         shelf = Shelf(
             sources=self.source_store,
@@ -189,7 +214,7 @@ class App:
             inboxes=Inboxes(self.database),
             telling=Telling(self.database),
         )
-        connectors = {kind: self.registry.get(kind) for kind in self.registry.kinds}
+        demand = Demand(self.database)
         opener = Opener(
             shelf,
             connectors,
@@ -198,6 +223,8 @@ class App:
             secrets=held,
             data_dir=config.data_dir,
             max_in_flight=config.max_in_flight,
+            copies=self.copies,
+            scaling=lambda scale: Scaling(scale, self.triggers, demand, self._lag, clock),
         )
         self.sources = SourceService(
             clock,
@@ -243,18 +270,25 @@ class App:
             polls_per_second=config.polls_per_second,
             threads=config.poll_threads,
         )
-        self.completer = Completer(clock, signals, self.endings, self.definitions)
+        self.completer = Completer(clock, signals, self.endings, self.definitions, plans=self.plans)
         steps = Steps(clock)
         self.canceller = Canceller(clock, signals, self.flights, self.cluster, steps)
         self.callbacks = Callbacks(
             clock,
             signals,
             Outbox(self.database),
-            Chain(self.triggers, self.definitions, self.commands),
+            Chain(
+                self.triggers,
+                self.definitions,
+                self.commands,
+                Joins(self.database, self.commands),
+                connectors,
+            ),
             instance=self.database.instance,
             key=callback_key(self._key),
             allow_private=config.allow_private_callbacks,
         )
+        self.future = Future(clock, signals, self.jobs, self.definitions)
         waits = Waits(self.database, self.owner)
         self.clockwatch = ClockWatch(clock, signals, waits, steps)
         self.lease = LeaseKeeper(clock, signals, self.leases)
@@ -263,6 +297,9 @@ class App:
         )
         self.reconciler = Reconciler(
             self.client, PutBack(self.database, self.owner), self.database.instance
+        )
+        self.heartbeats = HeartbeatDesk(
+            Heartbeats(self.database), proof, clock, lambda: not self.reconciler.needed
         )
         # In this order, so that what starts first is what later ones rely on.
         self.services = [
@@ -273,12 +310,20 @@ class App:
             self.watcher,
             self.dispatcher,
             self.firing,
+            self.future,
             self.sources,
             self.clockwatch,
         ]
 
     def _lost(self, run: Run) -> str | None:
         return self.sources.lost(run)
+
+    def _lag(self, trigger_uid: str) -> Mapping[str, int]:
+        return self.sources.lag(trigger_uid)
+
+    def _task_url(self) -> str:
+        """Where tasks reach the API."""
+        return (self.config.public_url or self.server.url).rstrip("/")
 
     def start(self) -> None:
         """Start the services, then the API. A restored store first asks for its jobs."""
@@ -326,11 +371,16 @@ class App:
             registrar=self.registrar,
             timing=self.timing,
             auditor=self.auditor,
+            jobs=self.jobs,
+            job_desk=self.job_desk,
             cluster=self.cluster,
             services=self.services,
             sources=self.sources,
             hooks=self.hooks,
             source_store=self.source_store,
+            copies=self.copies,
+            plans=self.plans,
+            heartbeats=self.heartbeats,
             callback_key=callback_key(self._key),
             hosts=own_hosts(self.server.host, self.config.public_url),
             public_origin=self._public_origin,

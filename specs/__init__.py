@@ -16,11 +16,11 @@ from specs._durations import MAX_DURATION, duration, format_duration
 from specs._expressions import escape
 from specs._inputs import RUN_SOURCES, InlineInput
 from specs._jsonschema import job_schema, policies_schema
-from specs._library import default_job, library, library_path, task_images, task_path
+from specs._library import default_job, library, library_path, task_images, task_path, templates
 from specs._paths import BASE_PATHS, KnownPaths
 from specs._placeholders import Placeholder, placeholders
 from specs._policies import Callback, Policies, Retry
-from specs._policy_reader import POLICY_KEYS, policies_to_json
+from specs._policy_reader import POLICY_KEYS, is_web_address, policies_to_json
 from specs._prepare import prepare
 from specs._problems import Problem, SpecError, dotted, nearest
 from specs._render import (
@@ -79,6 +79,7 @@ __all__ = [
     "from_data",
     "is_job",
     "is_name",
+    "is_web_address",
     "job_schema",
     "library",
     "library_path",
@@ -91,6 +92,7 @@ __all__ = [
     "prepare",
     "task_images",
     "task_path",
+    "templates",
     "validate_job",
     "wrap_job",
 ]

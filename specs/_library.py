@@ -12,6 +12,7 @@ from typing import Any
 from specs._document import Document, load
 
 _EXAMPLES = ("heartbeat", "nightly-report", "count-log")
+_TEMPLATES = ("echo", "bash")
 _VERSION = 1  # of the images; a task that takes other variables is another version
 
 
@@ -28,6 +29,11 @@ def task_path(name: str) -> Path:
 def library() -> dict[str, Path]:
     """The example trigger files by name."""
     return {name: library_path() / f"{name}.yaml" for name in _EXAMPLES}
+
+
+def templates() -> dict[str, Path]:
+    """Trigger files of kind `job` that are ready to use, by name."""
+    return {name: library_path() / f"{name}.yaml" for name in _TEMPLATES}
 
 
 def task_images() -> dict[str, Path]:
@@ -57,6 +63,6 @@ def default_job(
 @lru_cache(maxsize=64)
 def _default_job(kind: str, name: str) -> tuple[Document, Path] | None:
     path = library_path() / f"{name}.yaml"
-    if not kind.isidentifier() or name in _EXAMPLES or not path.is_file():
+    if not kind.isidentifier() or name in _EXAMPLES + _TEMPLATES or not path.is_file():
         return None
     return load(path.read_bytes(), file=f"specs/library/{path.name}"), path.parent

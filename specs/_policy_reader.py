@@ -215,14 +215,15 @@ class PolicyReader:
             return None
         if "trigger" in given:
             return Callback(trigger=values[0])
-        if not _is_web_address(values[0]):
+        if not is_web_address(values[0]):
             message = f"{quoted(values[0])} is not an http or https address"
             self.add((*path, "url"), message, "Write it as https://host/path, without a password")
             return None
         return Callback(url=values[0])
 
 
-def _is_web_address(text: str) -> bool:
+def is_web_address(text: str) -> bool:
+    """Whether a callback may go there: http or https, without a password."""
     try:
         parts = urlsplit(text)
         usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0

@@ -16,6 +16,7 @@ from orchestrator.operations.checking import CheckedFile, FileChecker
 
 SUFFIXES = (".yaml", ".yml", ".json")
 STDIN = Path("-")
+_LIBRARY = "library:"  # before the name of a file that comes with orch
 _SHOWN = 100  # problems
 
 
@@ -50,7 +51,9 @@ def _raise(error: OSError) -> None:
 
 
 def read(path: Path) -> Source:
-    """Read a file, or standard input for `-`. Raises CliError."""
+    """Read a file, `library:NAME`, or standard input for `-`. Raises CliError."""
+    if str(path).startswith(_LIBRARY):
+        path = _of_library(str(path).removeprefix(_LIBRARY))
     if path == STDIN:
         if sys.stdin.isatty():
             raise usage("-f - reads standard input, and that is a terminal: name a file")
@@ -65,6 +68,13 @@ def read(path: Path) -> Source:
     except (OSError, ValueError) as error:
         reason = error.strerror if isinstance(error, OSError) else "not a path"
         raise CliError(f"{path}: {(reason or str(error)).lower()}") from error
+
+
+def _of_library(name: str) -> Path:
+    known = specs.library() | specs.templates()
+    if name not in known:
+        raise CliError(f"the library has no {name[:60]!r}: it has {', '.join(known)}")
+    return known[name]
 
 
 def load(source: Source, blocks: specs.Blocks | None = None) -> specs.Document:

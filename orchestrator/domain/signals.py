@@ -12,6 +12,7 @@ class Topic(StrEnum):
 
     SCHEDULE = "schedule"  # a partition's wake time may be earlier than known
     READY = "ready"  # a run may start
+    FUTURE = "future"  # a run may be due sooner than known
     FLIGHT = "flight"  # an attempt was accepted
     DEADLINE = "deadline"  # an attempt's time is over sooner than that of all before it
     ENDED = "ended"  # an attempt has ended and its run is not moved yet

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -22,11 +23,31 @@ IN_FLIGHT = frozenset({RunState.SUBMITTING, RunState.RUNNING})
 ENDED = frozenset(RunState) - OPEN
 
 
+class JobStatus(StrEnum):
+    """A run as a program sees it that only wants its job done."""
+
+    QUEUED = "Queued"
+    RUNNING = "Running"
+    SUCCEEDED = "Succeeded"
+    FAILED = "Failed"
+    CANCELLED = "Cancelled"
+
+
+STATES_OF: Mapping[JobStatus, frozenset[RunState]] = {
+    JobStatus.QUEUED: frozenset({RunState.PENDING}),
+    JobStatus.RUNNING: IN_FLIGHT,
+    JobStatus.SUCCEEDED: frozenset({RunState.SUCCEEDED}),
+    JobStatus.FAILED: frozenset({RunState.DEAD, RunState.SKIPPED}),
+    JobStatus.CANCELLED: frozenset({RunState.CANCELLED}),
+}
+
+
 class Queue(StrEnum):
     """Where a pending run waits. Anything else has no queue."""
 
     LINE = "line"  # behind other runs of its partition
     DELAYED = "delayed"  # until `not_before`
+    FUTURE = "future"  # until it is due: then it goes in line
     READY = "ready"  # for the dispatcher
 
 
@@ -50,6 +71,8 @@ class Origin(StrEnum):
     SOURCE = "source"  # its connector: a due time, a batch
     MANUAL = "manual"  # `triggers fire`
     BACKFILL = "backfill"  # `triggers backfill`
+    JOB = "job"  # a program, over HTTP
+    SERVICE = "service"  # a copy of a service that should always run
     RESTORED = "restored"  # found on the cluster after a restore
 
 

@@ -13,6 +13,7 @@ from typing import Any
 import specs
 from connectors.abc import (
     Connector,
+    DemandConnector,
     Schedule,
     SettingsError,
     SourceConnector,
@@ -20,6 +21,7 @@ from connectors.abc import (
 )
 from connectors.queues import QueueConnector
 from connectors.registry import Registry, UnknownConnectorError
+from connectors.services import ServiceConnector
 
 _KEEP_JOBS = 256
 _KEEP_CHARS = 64 * 1024  # of each
@@ -33,7 +35,7 @@ class CheckedFile:
     file: specs.TriggerFile
     job: Mapping[str, Any]
     job_text: str  # the same as canonical JSON
-    connector: TimeConnector | SourceConnector
+    connector: TimeConnector | SourceConnector | DemandConnector
     schedule: Schedule | None  # of a time connector
 
     def stated(self) -> dict[str, Any]:
@@ -116,15 +118,17 @@ class FileChecker:
         problems: list[specs.Problem] = []
         connector = self._registry.get(file.kind)
         schedule: Schedule | None = None
-        if not isinstance(connector, TimeConnector | SourceConnector):
+        if not isinstance(connector, TimeConnector | SourceConnector | DemandConnector):
             raise TypeError(f"connector {file.kind} has neither due times nor a source")
         try:
             if isinstance(connector, TimeConnector):
                 schedule = connector.schedule(file.settings)
+            elif isinstance(connector, DemandConnector):
+                connector.demand(file.settings)
             else:
                 connector.check(file.settings)
         except SettingsError as error:
-            problems += [file.problem(_path(p.path), p.message, p.remedy) for p in error.problems]
+            problems += [file.problem(path_of(p.path), p.message, p.remedy) for p in error.problems]
         problems += _policy_problems(file, connector)
         job: Mapping[str, Any] = {}
         text = ""
@@ -194,12 +198,27 @@ _ON_QUEUES = Foreign(
     reason="is for other sources; messages of kind {kind} have neither due times nor partitions",
     remedy="Leave it out; `max_in_flight` says how many runs stand side by side",
 )
+_ON_DEMAND = Foreign(
+    policies=frozenset({"catch_up", "catch_up_limit"}) | _OF_PARTITIONS,
+    reason="is for other sources; runs of kind {kind} are asked for one by one",
+    remedy="Leave it out; `max_in_flight` says how many runs stand side by side",
+)
+_DROPPING = frozenset({"skip", "queue_one", "replace"})
+_ON_SERVICES = Foreign(
+    policies=_OF_TIME | _OF_PARTITIONS | {"retry", "timeout", "max_in_flight", "rate"},
+    reason="is for work that ends; the copies of a {kind} always run",
+    remedy="Leave it out; `copies`, `life` and `backoff` say how they run",
+)
 
 
 def foreign_to(connector: Connector) -> Foreign:
     """The policies that triggers of a kind do not have."""
     if isinstance(connector, TimeConnector):
         return _ON_TIME
+    if isinstance(connector, ServiceConnector):
+        return _ON_SERVICES
+    if isinstance(connector, DemandConnector):
+        return _ON_DEMAND
     return _ON_QUEUES if isinstance(connector, QueueConnector) else _ON_STREAMS
 
 
@@ -213,6 +232,9 @@ def _policy_problems(file: specs.TriggerFile, connector: Connector) -> list[spec
         if given not in harmless.get(name, {getattr(default, name)}):
             reason = foreign.reason.format(kind=file.kind)
             problems.append(file.problem((name,), f"`{name}` {reason}", foreign.remedy))
+    if isinstance(connector, DemandConnector) and file.policies.overlap in _DROPPING:
+        message = f"`overlap: {file.policies.overlap}` would leave out what somebody has asked for"
+        problems.append(file.problem(("overlap",), message, "Write queue, or leave it out"))
     return problems
 
 
@@ -220,7 +242,7 @@ def _canonical(value: Any) -> str:
     return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
 
-def _path(text: str) -> tuple[str | int, ...]:
+def path_of(text: str) -> tuple[str | int, ...]:
     """`at[3]` as the path of a problem."""
     parts = filter(None, text.replace("]", "").replace("[", ".").split("."))
     return tuple(int(part) if part.isdecimal() else part for part in parts)

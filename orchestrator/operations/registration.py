@@ -9,23 +9,26 @@ from functools import cached_property
 from pathlib import Path
 
 import specs
-from connectors.abc import Schedule, SourceConnector, TimeConnector
+from connectors.abc import Demand, DemandConnector, Schedule, SourceConnector, TimeConnector
 from connectors.queues import QueueConnector
+from connectors.services import ServiceConnector
 from connectors.streams import StreamConnector
-from orchestrator.domain.clock import Clock
+from orchestrator.domain.clock import Clock, to_rfc3339
 from orchestrator.domain.overlap import Overlap
 from orchestrator.domain.states import TriggerState
-from orchestrator.operations.checking import FileChecker
+from orchestrator.operations.checking import FileChecker, path_of
 from orchestrator.operations.timing import Timing
 from orchestrator.services.definitions import Definition, to_body
 from orchestrator.services.firing import wake_offset
 from orchestrator.store.database import canonical
 from orchestrator.store.errors import Conflict, Lost, Missing
+from orchestrator.store.follows import AFTER, Edge
 from orchestrator.store.triggers import Change, NewPartition, NewTrigger, Triggers, new_uid
 from orchestrator.store.values import Trigger
 
 _CHANGE_TRIES = 3
-PARTITION = "schedule"  # the one partition of a time connector
+_EVENTS = ("on_success", "on_failure", "on_abort")
+PARTITION = "schedule"  # the one partition of a time connector, and where runs by command stand
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -35,8 +38,28 @@ class Checked:
     file: specs.TriggerFile
     definition: Definition
     job: str  # canonical JSON
-    connector: TimeConnector | SourceConnector
+    connector: TimeConnector | SourceConnector | DemandConnector
     schedule: Schedule | None  # of a time connector
+
+    @property
+    def demand(self) -> Demand | None:
+        """What it says of its runs, where they are asked for one by one."""
+        if isinstance(self.connector, DemandConnector):
+            return self.connector.demand(self.definition.settings)
+        return None
+
+    @cached_property
+    def edges(self) -> list[Edge]:
+        """What it sets off, and what it waits for."""
+        name, policies = self.file.name, self.definition.policies
+        found = [
+            Edge(source=name, target=callback.trigger, event=event)
+            for event in _EVENTS
+            for callback in getattr(policies, event)
+            if callback.trigger is not None
+        ]
+        after = self.demand.after if self.demand is not None else ()
+        return found + [Edge(source=source, target=name, event=AFTER) for source in after]
 
     @cached_property
     def body(self) -> str:
@@ -71,6 +94,7 @@ class Checker(FileChecker):
             template=_digest(checked.job_text),
             stream=isinstance(checked.connector, StreamConnector),
             queue=isinstance(checked.connector, QueueConnector),
+            service=isinstance(checked.connector, ServiceConnector),
             description=file.description,
             labels=file.labels,
         )
@@ -116,10 +140,36 @@ class Registrar:
             template_hash=checked.definition.template,
             job=checked.job,
             uid=uid,
-            partitions=[] if checked.schedule is None else [self._begin(checked, uid)],
-            outside=checked.schedule is None,
+            partitions=self._partitions(checked, uid),
+            outside=isinstance(checked.connector, SourceConnector),
             paused=checked.file.policies.paused,
+            edges=checked.edges,
+            default=checked.demand is not None and checked.demand.default,
         )
+
+    def _partitions(self, checked: Checked, uid: str) -> list[NewPartition]:
+        if checked.schedule is not None:
+            self._refuse_past(checked, checked.schedule)
+            return [self._begin(checked, uid)]
+        if checked.demand is not None:
+            return [NewPartition(name=PARTITION, planned=None, wake_at=None)]
+        return []
+
+    def _refuse_past(self, checked: Checked, schedule: Schedule) -> None:
+        """A time that somebody has named and that is over was not meant."""
+        now = self._clock.now()
+        past = [(place, at) for place, at in schedule.appointments() if at <= now]
+        if past:
+            raise specs.SpecError(
+                [
+                    checked.file.problem(
+                        path_of(place),
+                        f"{to_rfc3339(at)} is over: it is {to_rfc3339(now)}",
+                        "Give a time that is still to come",
+                    )
+                    for place, at in past
+                ]
+            )
 
     def _begin(self, checked: Checked, uid: str) -> NewPartition:
         """From now on: what was due before the registration is nobody's."""
@@ -191,7 +241,9 @@ class Registrar:
             template_hash=checked.definition.template,
             job=checked.job,
             partitions=partitions,
-            restart=checked.schedule is None and other_source,
+            restart=isinstance(checked.connector, SourceConnector) and other_source,
+            edges=checked.edges,
+            default=checked.demand is not None and checked.demand.default,
         )
         return Applied(trigger=self._triggers.change(trigger, change, actor), action="changed")
 

@@ -5,17 +5,18 @@ from __future__ import annotations
 import secrets
 from dataclasses import replace
 
-from connectors.abc import Schedule, TimeConnector
+from connectors.abc import DemandConnector, Schedule, TimeConnector
 from connectors.registry import Registry
 from connectors.times import key
 from orchestrator.domain.clock import Clock, to_rfc3339
 from orchestrator.domain.states import TriggerState
+from orchestrator.services.chain import template_data
 from orchestrator.services.definitions import Definition, Definitions
-from orchestrator.services.firing import plan, wake_offset
+from orchestrator.services.firing import plan, static_data, wake_offset
 from orchestrator.store.commands import Backfilled, Commands, Gap
 from orchestrator.store.errors import Conflict
 from orchestrator.store.intake import Intake
-from orchestrator.store.triggers import Triggers
+from orchestrator.store.triggers import Appointment, Triggers
 from orchestrator.store.values import DuePartition, Trigger
 
 BACKFILL_AT_MOST = 100_000  # due times a command
@@ -79,8 +80,12 @@ class Timing:
     def resume(self, name: str, *, skip: bool, actor: str) -> Trigger:
         """Make firings again. What came due meanwhile follows `catch_up`, or is left out."""
         trigger = self._triggers.get(name)
-        if self._definitions.get(trigger.definition).outside:
-            if skip:
+        connector = self._registry.get(trigger.kind)
+        if isinstance(connector, DemandConnector):
+            return self._triggers.resume(name, {}, actor)
+        definition = self._definitions.get(trigger.definition)
+        if definition.outside:
+            if skip and not definition.service:
                 raise Conflict(
                     f"trigger {name!r} goes on from where its source was left: to leave events out "
                     "of a stream, set its checkpoints forward (`orch checkpoints set`) before you "
@@ -99,6 +104,8 @@ class Timing:
         trigger = self._triggers.get(name)
         definition = self._definitions.get(trigger.definition)
         if definition.outside:
+            if definition.service:
+                raise Conflict(f"trigger {name!r} is a service: its copies run by themselves")
             again = "pause it and set its checkpoints back (`orch checkpoints set`)"
             if definition.queue:
                 again = "let their runs run again (`orch runs retry`)"
@@ -107,7 +114,24 @@ class Timing:
                 f"run them again, {again}"
             )
         unique = f"fire-{to_rfc3339(self._clock.now())}-{secrets.token_hex(4)}"
-        return self._commands.fire(trigger, "schedule", unique, definition.admittance, actor)
+        connector = self._registry.get(definition.kind)
+        data = static_data(definition)
+        if isinstance(connector, DemandConnector):
+            data = template_data(connector, definition.settings)
+        return self._commands.fire(trigger, "schedule", unique, definition.admittance, actor, data)
+
+    def delete(self, name: str, *, cancel: bool, actor: str) -> Trigger:
+        """Make no firings any more. Appointments that have not fired are called off: their runs
+        come into the ledger as cancelled, and `on_abort` is told."""
+        trigger = self._triggers.get(name)
+        appointments: list[Appointment] = []
+        if isinstance(self._registry.get(trigger.kind), TimeConnector):
+            definition, schedule = self.schedule(trigger)
+            appointments = [
+                Appointment(key=key(at), due_at=at, data=static_data(definition))
+                for _, at in schedule.appointments()
+            ]
+        return self._triggers.delete(name, cancel=cancel, actor=actor, appointments=appointments)
 
     def backfill(
         self, name: str, since: int, until: int, actor: str, *, dry_run: bool = False

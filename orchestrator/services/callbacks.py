@@ -127,7 +127,9 @@ class Callbacks(Service):
     def _try(self, callback: Pending) -> None:
         fields = {"run": callback.run_id, "callback": callback.event, "to": _receiver(callback)}
         try:
-            if "trigger" in callback.target:
+            if "after" in callback.target:
+                self._chain.arrive(callback)
+            elif "trigger" in callback.target:
                 self._chain.fire(callback, delivery_id(self._instance, callback))
             else:
                 self._post(callback)
@@ -179,6 +181,7 @@ def _choose(pending: Sequence[Pending], busy: Counter[str]) -> list[Pending]:
 
 def _receiver(callback: Pending) -> str:
     """Who it is for, without the path of an address: that may be a secret."""
-    if "trigger" in callback.target:
-        return str(callback.target["trigger"])
+    for kind in ("trigger", "after"):
+        if kind in callback.target:
+            return str(callback.target[kind])
     return urlsplit(str(callback.target["url"])).netloc

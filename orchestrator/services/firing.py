@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import structlog
 
@@ -123,6 +123,12 @@ class FiringService(Service):
             )
 
 
+def static_data(definition: Definition) -> Mapping[str, Any]:
+    """Values that every run of a time trigger has by its settings."""
+    parameters = definition.settings.get("parameters")
+    return {"parameters": parameters} if parameters else {}
+
+
 def wake_offset(uid: str, schedule: Schedule) -> int:
     """How long after each due time this trigger fires: its share of the jitter, µs."""
     return jitter_offset(uid, schedule.jitter) if schedule.jitter else 0
@@ -134,6 +140,7 @@ def plan(
     """The firings of a partition up to `now`, and when to look at it again. Pure."""
     offset = wake_offset(partition.trigger_uid, schedule)
     firings: list[Firing] = []
+    data = static_data(definition)
     following: int | None = int(partition.planned)
     for due in due_times(
         schedule, int(partition.planned), now=now, offset=offset, policy=definition.catch_up
@@ -146,6 +153,7 @@ def plan(
                 start=str(due.at),
                 end="end" if following is None else str(following),
                 skip="missed" if due.missed else "",
+                data=data,
             )
         )
         if len(firings) == _FIRINGS:

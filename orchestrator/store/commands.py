@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from orchestrator.domain.overlap import capacity
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import IN_FLIGHT, OPEN, Origin, Queue, RunState
 from orchestrator.store import schema, trail
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, canonical
 from orchestrator.store.errors import Conflict, Missing
 from orchestrator.store.intake import Admittance, new_run
 from orchestrator.store.lines import hold, move_done, promote
@@ -49,21 +49,50 @@ class Commands:
     def __init__(self, database: Database) -> None:
         self._db = database
 
-    def fire(self, trigger: Trigger, partition: str, key: str, how: Admittance, actor: str) -> str:
-        """Make a run that is due now; it waits in line behind open ones. Returns its id."""
+    def fire(
+        self,
+        trigger: Trigger,
+        partition: str,
+        key: str,
+        how: Admittance,
+        actor: str,
+        data: Mapping[str, Any] | None = None,
+    ) -> str:
+        """Make a run that is due now; it waits in line behind open ones. Returns its id.
+
+        Raises Conflict for a key that has a run.
+        """
 
         def operation(tx: Tx) -> str:
-            now = self._db.clock.now()
             hold(tx.conn, [(trigger.uid, partition)])
-            row = self._row(trigger, partition, key, now, now, Origin.MANUAL, how.priority)
-            if not self._db.dialect.insert_ignore(tx.conn, runs, [row]):
+            run_id = self.fire_held(tx, trigger, partition, key, how, actor, data)
+            if run_id is None:
                 raise Conflict(f"trigger {trigger.name!r} has a run with the key {key!r} already")
-            self._promote(tx, trigger, partition, how, now)
-            trail.write(tx, actor, "fire", trigger.name, {"run": row["id"]}, now)
-            tx.notify(Topic.CHANGED)
-            return row["id"]
+            return run_id
 
         return self._db.write(operation, "fire")
+
+    def fire_held(
+        self,
+        tx: Tx,
+        trigger: Trigger,
+        partition: str,
+        key: str,
+        how: Admittance,
+        actor: str,
+        data: Mapping[str, Any] | None = None,
+    ) -> str | None:
+        """The same in a transaction that holds the partition; None for a key that has a run."""
+        now = self._db.clock.now()
+        row = self._row(trigger, partition, key, now, now, Origin.MANUAL, how.priority)
+        if data:
+            row["data"] = canonical(data)
+        if not self._db.dialect.insert_ignore(tx.conn, runs, [row]):
+            return None
+        self._promote(tx, trigger, partition, how, now)
+        trail.write(tx, actor, "fire", trigger.name, {"run": row["id"]}, now)
+        tx.notify(Topic.CHANGED)
+        return row["id"]
 
     def _row(
         self,
@@ -197,6 +226,11 @@ class Commands:
                 raise Conflict(
                     f"run {run_id} has succeeded: use `orch triggers fire` for a new run"
                 )
+            if tx.conn.scalar(select(runs.c.origin).where(runs.c.id == run_id)) == Origin.SERVICE:
+                raise Conflict(
+                    f"run {run_id} is a life of a service, which is followed by the next one and "
+                    "never comes again"
+                )
             if state in IN_FLIGHT:
                 raise Conflict(f"run {run_id} is {state}: cancel it first")
             if not self._reopen(tx, (runs.c.id == run_id) & (runs.c.reason != "split")):
@@ -243,6 +277,7 @@ class Commands:
             update(runs)
             .where(
                 condition,
+                runs.c.origin != Origin.SERVICE,
                 runs.c.state.not_in([*IN_FLIGHT, RunState.SUCCEEDED]),
                 or_(runs.c.queue.is_(None), ~schema.is_in_line),
             )

@@ -11,7 +11,9 @@ from sqlalchemy import exists, select, text, update
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import ENDED, AttemptState, Queue, RunState, TriggerState
 from orchestrator.store import schema
+from orchestrator.store.copies import LifeEnd, rest
 from orchestrator.store.database import Database
+from orchestrator.store.follows import AFTER, followers
 from orchestrator.store.lines import hold, move_done, promote
 from orchestrator.store.outbox import Callback, put
 from orchestrator.store.rows import to_attempt, to_run
@@ -42,6 +44,8 @@ class Settlement:
     rate: float | None = None
     blocks: bool = False  # a dead run holds up those behind it
     released: bool = False  # dead, but nobody need decide: it holds nothing up
+    discarded: bool = False  # dead, and nobody need know
+    life: LifeEnd | None = None  # of a service's life: what follows it
     verdict: Verdict | None = None  # what it means for the events of a source without order
     callbacks: Sequence[Callback] = ()
 
@@ -89,6 +93,7 @@ class Endings:
         now = self._db.clock.now()
         moved = 0
         told = False
+        succeeded: list[Run] = []
         touched: dict[tuple[str, str], Settlement] = {}
         ending = [s.unsettled.run for s in settlements if s.state in ENDED]
         hold(tx.conn, [(run.trigger_uid, run.partition) for run in ending])
@@ -104,6 +109,8 @@ class Endings:
             moved += 1
             if settlement.state in ENDED:
                 touched[run.trigger_uid, run.partition] = settlement
+                if settlement.state is RunState.SUCCEEDED:
+                    succeeded.append(run)
                 if verdict is not None:
                     if settle_events(tx.conn, run.id, verdict, now):
                         # The source has them all: there is nothing here to decide about.
@@ -111,7 +118,10 @@ class Endings:
                         let_go = update(runs).where(mine).values(released=True, discarded=True)
                         tx.conn.execute(let_go)
                     told = True
+                if settlement.life is not None:
+                    rest(tx, run, settlement.life, now)
                 put(tx, run.id, settlement.callbacks, now)
+        _tell_followers(tx, succeeded, now)
         for (uid, partition), settlement in touched.items():
             move_done(tx.conn, uid, partition)
             promote(
@@ -149,7 +159,7 @@ class Endings:
                     not_before=run.not_before if ended else settlement.not_before,
                     owner=None,
                     released=settlement.released,
-                    discarded=False,
+                    discarded=settlement.discarded,
                     kept=None,
                 )
             ).rowcount
@@ -170,6 +180,26 @@ class Endings:
             ).rowcount
 
         return self._db.write(operation, "delete")
+
+
+def _tell_followers(tx: Tx, succeeded: Sequence[Run], now: int) -> None:
+    """Leave word for the triggers that wait for these runs' triggers."""
+    waiting = followers(tx.conn, (run.trigger_name for run in succeeded)) if succeeded else {}
+    if not waiting:
+        return
+    for run in succeeded:
+        said = {
+            "run": run.id,
+            "trigger": run.trigger_name,
+            "key": run.key,
+            "origin": run.origin.value,
+            "due_at": run.due_at,
+        }
+        told = [
+            Callback(event=AFTER, target={"after": name}, payload=said)
+            for name in waiting.get(run.trigger_name, ())
+        ]
+        put(tx, run.id, told, now)
 
 
 def _mark_settled(tx: Tx, settlement: Settlement, *, changed: bool) -> None:

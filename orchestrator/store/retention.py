@@ -8,11 +8,24 @@ outside of the order: without their rows they would be gaps again.
 
 from __future__ import annotations
 
+import json
+
 from sqlalchemy import Connection, and_, delete, func, or_, select, update
 
 from orchestrator.domain.states import Origin
+from orchestrator.store import schema
 from orchestrator.store.database import Database
-from orchestrator.store.schema import attempts, outbox, partitions, runs, trail
+from orchestrator.store.schema import (
+    arrivals,
+    attempts,
+    definitions,
+    job_keys,
+    outbox,
+    partitions,
+    runs,
+    templates,
+    trail,
+)
 from orchestrator.store.writer import Tx
 
 _BATCH = 1000  # runs a transaction
@@ -64,8 +77,17 @@ class Retention:
             if removed >= limit:
                 break
         if loose:
-            self._db.write(lambda tx: _remove(tx, loose), "sweep")
+            self._db.write(lambda tx: self._remove_loose(tx, loose), "sweep")
         return removed + len(loose)
+
+    def _remove_loose(self, tx: Tx, ids: list[str]) -> None:
+        whole = select(runs.c.definition).where(runs.c.id.in_(ids), schema.is_whole).distinct()
+        brought = list(tx.conn.scalars(whole))
+        _remove(tx, ids)
+        if brought:
+            # Whoever brings one of these jobs again does so under the same lock.
+            self._db.dialect.lock_claims(tx.conn)
+            _remove_content(tx, brought)
 
     def _prefix(self, uid: str, name: str, before: int, limit: int) -> int:
         def operation(tx: Tx) -> int:
@@ -117,11 +139,13 @@ class Retention:
         return self._db.write(operation, "sweep")
 
     def sweep_trail(self, before: int) -> None:
-        """Remove entries of the audit trail and delivered callbacks."""
+        """Remove entries of the audit trail, delivered callbacks, and successes that a trigger
+        with `after` has waited with for others in vain."""
 
         def operation(tx: Tx) -> None:
             tx.conn.execute(delete(trail).where(trail.c.at < before))
             tx.conn.execute(delete(outbox).where(outbox.c.done_at < before))
+            tx.conn.execute(delete(arrivals).where(arrivals.c.at < before))
 
         self._db.write(operation, "sweep")
 
@@ -142,4 +166,20 @@ def _remove(tx: Tx, ids: list[str]) -> None:
     tx.conn.execute(delete(attempts).where(attempts.c.run_id.in_(ids)))
     # A callback that is not delivered yet stays: it holds all that it says.
     tx.conn.execute(delete(outbox).where(outbox.c.run_id.in_(ids), outbox.c.done_at.is_not(None)))
+    tx.conn.execute(delete(job_keys).where(job_keys.c.run_id.in_(ids)))
     tx.conn.execute(delete(runs).where(runs.c.id.in_(ids)))
+
+
+def _remove_content(tx: Tx, hashes: list[str]) -> None:
+    """Remove the definitions of jobs that came whole, and their templates, which no other
+    definition has, where no run has them any more."""
+    used = set(
+        tx.conn.scalars(
+            select(runs.c.definition).where(runs.c.definition.in_(hashes), schema.is_whole)
+        )
+    )
+    gone = [digest for digest in hashes if digest not in used]
+    bodies = tx.conn.scalars(select(definitions.c.body).where(definitions.c.hash.in_(gone)))
+    brought = [json.loads(body)["template"] for body in bodies]
+    tx.conn.execute(delete(definitions).where(definitions.c.hash.in_(gone)))
+    tx.conn.execute(delete(templates).where(templates.c.hash.in_(brought)))

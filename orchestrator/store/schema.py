@@ -149,7 +149,7 @@ runs = Table(
     Column("id", Text, primary_key=True),
     Column("trigger_uid", Text, nullable=False),
     Column("key", Text, nullable=False),
-    Column("version", Integer, nullable=False),
+    Column("version", Integer, nullable=False),  # 0: it came with a job of its own
     Column("definition", Text, nullable=False),
     Column("origin", Text, nullable=False),
     Column("partition", Text, nullable=False),
@@ -195,12 +195,21 @@ runs = Table(
         **_where("queue = 'line' AND origin <> 'backfill'"),
     ),
     Index("ix_runs_delayed", "not_before", **_where("queue = 'delayed'")),
+    Index("ix_runs_future", "not_before", **_where("queue = 'future'")),
+    Index("ix_runs_jobs", "state", "due_at", "id", **_where("origin = 'job'")),
+    Index("ix_runs_whole", "definition", **_where("version = 0")),
     Index("ix_runs_flight", "owner", **_where("state IN ('submitting', 'running')")),
     Index("ix_runs_cancel", "id", **_where("cancel IS NOT NULL AND ended_at IS NULL")),
     Index("ix_runs_dead", "trigger_uid", "partition", "ordinal", **_where("state = 'dead'")),
     Index("ix_runs_dead_due", "due_at", "id", **_where("state = 'dead'")),
     Index("ix_runs_payload", "trigger_uid", "ended_at", **_where("payload IS NOT NULL")),
     Index("ix_runs_untended", "trigger_uid", **_where("state = 'dead' AND kept IS NULL")),
+    Index(
+        "ix_runs_service",
+        "trigger_uid",
+        "partition",
+        **_where("origin = 'service' AND ended_at IS NULL"),
+    ),
     Index(
         "ix_runs_life",
         "trigger_uid",
@@ -231,6 +240,7 @@ attempts = Table(
     Column("execution_us", BigInteger, nullable=False),  # the task's timeout
     Column("total_us", BigInteger, nullable=False),  # the job's TotalTimeout
     Column("grace_us", BigInteger, nullable=False),  # after a stop, before another attempt
+    Column("lease_us", BigInteger),  # of a service's task: how long it goes on unheard
     Column("created_at", BigInteger, nullable=False),
     Column("submitted_at", BigInteger),
     Column("running_at", BigInteger),
@@ -282,6 +292,33 @@ inbox = Table(
     sqlite_with_rowid=False,
 )
 
+# One row for each copy of a service: when its next life may begin, and what its task has reported.
+# `run_id`, `attempt` and `execution` say whose heartbeats count: never two at once.
+copies = Table(
+    "copies",
+    metadata,
+    Column("trigger_uid", Text, ForeignKey("triggers.uid"), nullable=False),
+    Column("name", Text, nullable=False),
+    Column("wanted", Boolean, nullable=False, server_default=text("true")),
+    Column("lives", BigInteger, nullable=False, server_default="0"),  # number of the newest
+    Column("version", Integer, nullable=False, server_default="0"),  # the trigger's, in that life
+    Column("leader", BigInteger, nullable=False, server_default="0"),  # number of that life
+    Column("run_id", Text),
+    Column("attempt", Integer, nullable=False, server_default="0"),
+    Column("execution", Text, nullable=False, server_default=""),
+    Column("heartbeat_at", BigInteger),
+    Column("progress", Text),  # JSON
+    Column("checkpoint", Text),  # JSON
+    Column("checkpoints", BigInteger, nullable=False, server_default="0"),  # how many there were
+    Column("begun_with", BigInteger, nullable=False, server_default="0"),  # the newest life
+    Column("failures", Integer, nullable=False, server_default="0"),  # bad lives in a row
+    Column("next_at", BigInteger, nullable=False, server_default="0"),  # back-off
+    Column("hold_until", BigInteger, nullable=False, server_default="0"),  # a task may go on
+    Column("reason", Text, nullable=False, server_default=""),  # why the last life ended
+    PrimaryKeyConstraint("trigger_uid", "name"),
+    sqlite_with_rowid=False,
+)
+
 # Callbacks, written with the ending that causes them and delivered afterwards.
 outbox = Table(
     "outbox",
@@ -298,6 +335,45 @@ outbox = Table(
     Column("error", Text, nullable=False, server_default=""),
     Index("ix_outbox_run", "run_id"),
     Index("ix_outbox_next", "next_at", **_where("done_at IS NULL")),
+)
+
+# Which job a client's own key (`Idempotency-Key`) has made, and of which request.
+job_keys = Table(
+    "job_keys",
+    metadata,
+    Column("key", Text, primary_key=True),
+    Column("run_id", Text, nullable=False),
+    Column("digest", Text, nullable=False),
+    Index("ix_job_keys_run", "run_id"),
+    sqlite_with_rowid=False,
+)
+
+# Which trigger follows which, by name: `event` is a callback, or `after`. The trigger that says so
+# is the source of a callback, and the target of an `after`.
+edges = Table(
+    "edges",
+    metadata,
+    Column("trigger_uid", Text, ForeignKey("triggers.uid"), nullable=False),
+    Column("source", Text, nullable=False),
+    Column("target", Text, nullable=False),
+    Column("event", Text, nullable=False),
+    PrimaryKeyConstraint("trigger_uid", "source", "target", "event"),
+    Index("ix_edges_source", "source", "event"),
+    sqlite_with_rowid=False,
+)
+
+# What a trigger with `after` has seen succeed and has not fired for yet.
+arrivals = Table(
+    "arrivals",
+    metadata,
+    Column("trigger_uid", Text, ForeignKey("triggers.uid"), nullable=False),
+    Column("grp", Text, nullable=False),  # the due time that is waited for, or nothing
+    Column("source", Text, nullable=False),  # name of the trigger whose run it was
+    Column("said", Text, nullable=False),  # JSON: of that run
+    Column("at", BigInteger, nullable=False),
+    PrimaryKeyConstraint("trigger_uid", "grp", "source"),
+    Index("ix_arrivals_at", "at"),
+    sqlite_with_rowid=False,
 )
 
 # Who did what.
@@ -326,6 +402,9 @@ tokens = Table(
 # parameter will equal the constant in an index's WHERE, and would scan the table.
 is_ready = runs.c.queue == literal_column("'ready'")
 is_delayed = runs.c.queue == literal_column("'delayed'")
+is_future = runs.c.queue == literal_column("'future'")
+is_job = runs.c.origin == literal_column("'job'")
+is_whole = runs.c.version == literal_column("0")
 is_in_line = runs.c.queue == literal_column("'line'")
 is_live = runs.c.origin != literal_column("'backfill'")
 is_live_in_line = and_(is_in_line, is_live)
@@ -337,6 +416,7 @@ is_unsettled = and_(attempts.c.ended_at.is_not(None), text("NOT attempts.settled
 is_untended = is_dead & runs.c.kept.is_(None)
 has_payload = runs.c.payload.is_not(None)
 is_life = runs.c.life_us.is_not(None) & runs.c.ended_at.is_(None)
+is_kept_alive = and_(runs.c.origin == literal_column("'service'"), runs.c.ended_at.is_(None))
 is_deleted = triggers.c.state == literal_column("'deleted'")
 is_deleting = triggers.c.state == literal_column("'deleting'")
 is_to_tell = inbox.c.state.in_([literal_column("'acknowledge'"), literal_column("'give_back'")])

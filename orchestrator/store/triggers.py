@@ -12,11 +12,12 @@ from sqlalchemy import Connection, insert, select, update
 
 from orchestrator.domain import names
 from orchestrator.domain.signals import Topic
-from orchestrator.domain.states import Origin, RunState, TriggerState
+from orchestrator.domain.states import Origin, Queue, RunState, TriggerState
 from orchestrator.store import trail
 from orchestrator.store.content import keep_content
-from orchestrator.store.database import Database
+from orchestrator.store.database import Database, get_meta, set_meta
 from orchestrator.store.errors import Conflict, Lost, Missing
+from orchestrator.store.follows import Edge, drop_arrivals, drop_edges, keep_edges
 from orchestrator.store.intake import new_run
 from orchestrator.store.lines import cancel_open, hold, move_done
 from orchestrator.store.rows import to_trigger
@@ -35,6 +36,8 @@ from orchestrator.store.writer import Tx
 CHANGED = "changed"  # the reason of the run that bridges two schedules of a trigger
 _IN_CHUNK = 500
 _LIVE = (TriggerState.ACTIVE, TriggerState.PAUSED)
+_DEFAULT = "default_template"  # in `meta`: the uid of the trigger that takes what names none
+_GONE = "trigger deleted"  # the reason of its runs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,6 +63,8 @@ class NewTrigger:
     partitions: Sequence[NewPartition]
     outside: bool = False  # it has a source outside
     paused: bool = False
+    edges: Sequence[Edge] = ()  # what it sets off, and what it waits for
+    default: bool = False  # it takes jobs that name no template
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,6 +77,17 @@ class Change:
     job: str
     partitions: Sequence[NewPartition] | None = None
     restart: bool = False  # begin anew in another source
+    edges: Sequence[Edge] = ()
+    default: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Appointment:
+    """A due time to come of a trigger that lists its own."""
+
+    key: str
+    due_at: int
+    data: Mapping[str, Any]
 
 
 class Triggers:
@@ -141,6 +157,10 @@ class Triggers:
         outside = [t.uid for t in new if t.outside]
         if outside:
             add_source(tx, outside, now)
+        keep_edges(self._db.dialect, tx, {t.uid: t.edges for t in new})
+        for t in new:
+            if t.default:
+                _take_default(conn, t.uid, t.name)
         trail.write_many(tx, actor, "register", [(t.name, {"uid": t.uid}) for t in new], now)
         tx.notify(Topic.SCHEDULE)
         return [
@@ -212,6 +232,12 @@ class Triggers:
                     created_by=actor,
                 )
             )
+            drop_edges(tx, trigger.uid)
+            keep_edges(self._db.dialect, tx, {trigger.uid: change.edges})
+            if change.default:
+                _take_default(tx.conn, trigger.uid, trigger.name)
+            else:
+                _give_default_back(tx.conn, trigger.uid)
             for partition in change.partitions or ():
                 self._repoint(tx, changed, partition, now)
             if change.restart:
@@ -297,27 +323,72 @@ class Triggers:
 
         return self._db.write(operation, "resume")
 
-    def delete(self, name: str, *, cancel: bool, actor: str) -> Trigger:
+    def delete(
+        self,
+        name: str,
+        *,
+        cancel: bool,
+        actor: str,
+        appointments: Sequence[Appointment] = (),
+    ) -> Trigger:
         """Make no new firings, and let go once the open runs have ended (or are cancelled).
 
-        Said again while it drains, with `cancel`, it ends those that are still open.
+        Said again while it drains, with `cancel`, it ends those that are still open. Of the
+        `appointments` those that have not fired come into the ledger, to be cancelled.
         """
 
         def operation(tx: Tx) -> Trigger:
             live_or_draining = (*_LIVE, TriggerState.DELETING)
             trigger = self._set_state(tx, name, TriggerState.DELETING, "", live_or_draining)
+            self._call_off(tx, trigger, appointments)
             tx.conn.execute(
                 update(partitions)
                 .where(partitions.c.trigger_uid == trigger.uid)
                 .values(wake_at=None, epoch=partitions.c.epoch + 1)
             )
             if cancel:
-                cancel_open(tx, trigger.uid, None, "trigger deleted")
+                cancel_open(tx, trigger.uid, None, _GONE)
+            drop_edges(tx, trigger.uid)
+            drop_arrivals(tx, trigger.uid)
+            _give_default_back(tx.conn, trigger.uid)
             trail.write(tx, actor, "delete", name, {"cancel": cancel}, trigger.updated_at)
             tx.notify(Topic.ENDED)
             return trigger
 
         return self._db.write(operation, "remove")
+
+    def _call_off(self, tx: Tx, trigger: Trigger, appointments: Sequence[Appointment]) -> None:
+        """Let due times that have not fired end as cancelled: whoever waits for them is told."""
+        if not appointments:
+            return
+        place = tx.conn.execute(
+            select(partitions).where(partitions.c.trigger_uid == trigger.uid).with_for_update()
+        ).mappings().first()  # fmt: skip
+        if place is None or place["planned"] is None:
+            return
+        rows: list[dict[str, Any]] = [
+            new_run(
+                self._db.instance,
+                trigger.uid,
+                a.key,
+                version=trigger.version,
+                definition=trigger.definition,
+                origin=Origin.SOURCE,
+                partition=place["name"],
+                due_at=a.due_at,
+                now=self._db.clock.now(),
+                data=a.data,
+            )
+            | {"queue": Queue.LINE, "cancel": _GONE}
+            for a in appointments
+            if a.due_at >= int(place["planned"])
+        ]
+        self._db.dialect.insert_ignore(tx.conn, runs, rows)
+        tx.conn.execute(
+            update(partitions)
+            .where(partitions.c.trigger_uid == trigger.uid)
+            .values(planned=None, done=None)
+        )
 
     def _set_state(
         self, tx: Tx, name: str, state: TriggerState, note: str, of: Sequence[TriggerState] = _LIVE
@@ -337,6 +408,15 @@ class Triggers:
         return to_trigger(row)
 
     # -- reading ----------------------------------------------------------------------------
+
+    def default(self) -> Trigger | None:
+        """The trigger that takes jobs which name no template."""
+        with self._db.read() as conn:
+            uid = get_meta(conn, _DEFAULT)
+            if uid is None:
+                return None
+            row = conn.execute(select(triggers).where(triggers.c.uid == uid)).mappings().first()
+        return None if row is None else to_trigger(row)
 
     def get(self, name: str) -> Trigger:
         """A trigger by its name. Raises Missing."""
@@ -385,6 +465,22 @@ class Triggers:
         if job is None:
             raise Missing(f"there is no job template {template_hash}")
         return json.loads(zlib.decompress(job))
+
+
+def _take_default(conn: Connection, uid: str, name: str) -> None:
+    holder = get_meta(conn, _DEFAULT)
+    if holder not in (None, uid):
+        taken = conn.scalar(select(triggers.c.name).where(triggers.c.uid == holder))
+        raise Conflict(
+            f"trigger {taken!r} is the default template already: take `default` from it before "
+            f"{name!r} gets it"
+        )
+    set_meta(conn, _DEFAULT, uid)
+
+
+def _give_default_back(conn: Connection, uid: str) -> None:
+    if get_meta(conn, _DEFAULT) == uid:
+        set_meta(conn, _DEFAULT, None)
 
 
 def new_uid() -> str:

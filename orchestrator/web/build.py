@@ -16,22 +16,28 @@ from orchestrator.web.routes import (
     checkpoints,
     dead,
     health,
+    heartbeats,
     hooks,
+    jobs,
     logs,
     runs,
     system,
     tokens,
     triggers,
 )
+from orchestrator.web.waiting import Ends
 
 _ROUTERS = (
     triggers.router,
     runs.router,
+    heartbeats.router,
     logs.router,
     dead.router,
     checkpoints.router,
     system.router,
+    jobs.router,
     backup.router,
+    backup.exported,
     tokens.router,
     health.router,
     hooks.router,
@@ -53,6 +59,7 @@ def build(deps: Deps) -> FastAPI:
     )
     app.state.deps = deps
     app.state.gauges = Gauges(deps)
+    app.state.ends = Ends(deps)
     backup.remove_stale(deps.data_dir)
     problems.install(app)
     for router in _ROUTERS:

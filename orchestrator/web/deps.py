@@ -10,16 +10,21 @@ from pathlib import Path
 from connectors.registry import Registry
 from orchestrator.domain.clock import Clock
 from orchestrator.operations.audit import Auditor
+from orchestrator.operations.jobs import JobDesk
 from orchestrator.operations.registration import Registrar
 from orchestrator.operations.timing import Timing
 from orchestrator.services.cluster import Cluster
 from orchestrator.services.definitions import Definitions
+from orchestrator.services.heartbeats import HeartbeatDesk
 from orchestrator.services.hooks import Hooks
 from orchestrator.services.loop import Service
+from orchestrator.services.serving import Plans
 from orchestrator.services.sources import SourceService
 from orchestrator.store.commands import Commands
+from orchestrator.store.copies import Copies
 from orchestrator.store.database import Database
 from orchestrator.store.intake import Intake
+from orchestrator.store.jobs import Jobs
 from orchestrator.store.leases import Leases
 from orchestrator.store.reads import Reads
 from orchestrator.store.sources import Sources
@@ -51,11 +56,16 @@ class Deps:
     registrar: Registrar
     timing: Timing
     auditor: Auditor
+    jobs: Jobs
+    job_desk: JobDesk
     cluster: Cluster
     services: Sequence[Service]
     sources: SourceService
     hooks: Hooks
     source_store: Sources
+    copies: Copies
+    plans: Plans
+    heartbeats: HeartbeatDesk
     callback_key: bytes
     hosts: frozenset[str]
     public_origin: str | None = None

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import BaseModel, Field
 
-from orchestrator.domain.states import AttemptState, Origin, Queue, RunState
+from orchestrator.domain.states import AttemptState, JobStatus, Origin, Queue, RunState
 
 
 class ErrorModel(BaseModel):
@@ -114,6 +114,40 @@ class TriggerPageModel(BaseModel):
     next: str | None
 
 
+class JobResultModel(BaseModel):
+    """What the last attempt of a job left."""
+
+    exit_code: int | None
+    stdout: str = Field(description="The first 2 kB, as the node keeps them")
+    stderr: str
+
+
+class JobModel(BaseModel):
+    """A job that somebody has asked for."""
+
+    id: str = Field(description="Of its run, too: /api/v1/runs/{id} tells more")
+    status: JobStatus
+    reason: str
+    template: str | None = Field(description="null: it came whole")
+    parameters: dict[str, Any] = Field(description="Defaults filled in; secret ones masked")
+    input: Any = None
+    priority: int
+    created_at: datetime
+    run_at: datetime
+    started_at: datetime | None
+    ended_at: datetime | None
+    attempts: int
+    result: JobResultModel | None
+    callback_host: str | None
+
+
+class JobPageModel(BaseModel):
+    """A page of jobs."""
+
+    items: list[JobModel]
+    next: str | None
+
+
 PROBLEMS: dict[int | str, dict[str, Any]] = {
     status: {
         "description": "A problem",
@@ -125,3 +159,6 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 RUN: dict[int | str, dict[str, Any]] = {200: {"model": RunModel}}
 RUNS: dict[int | str, dict[str, Any]] = {200: {"model": RunPageModel}}
 TRIGGERS: dict[int | str, dict[str, Any]] = {200: {"model": TriggerPageModel}}
+JOB: dict[int | str, dict[str, Any]] = {200: {"model": JobModel}}
+JOB_TAKEN: dict[int | str, dict[str, Any]] = {202: {"model": JobModel}}
+JOBS: dict[int | str, dict[str, Any]] = {200: {"model": JobPageModel}}

@@ -52,6 +52,19 @@ def instant(name: str, value: str | None) -> int | None:
         raise invalid(name, f"{value[:60]!r} is not an RFC 3339 time", remedy) from failure
 
 
+def wait(name: str, value: str | None, longest: int) -> float:
+    """Read how long an answer may wait; seconds."""
+    if value is None:
+        return 0.0
+    try:
+        span = specs.duration(value)
+    except ValueError as failure:
+        raise invalid(name, f"{value[:60]!r} is not a duration", "Write it as 10s") from failure
+    if span > longest * 1_000_000:
+        raise invalid(name, f"{value[:60]} is too long", f"Write at most {longest}s, and ask again")
+    return span / 1_000_000
+
+
 def limit(value: str | None) -> int:
     """Read how many items a page is to have."""
     if value is None:

@@ -5,18 +5,21 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import urlsplit
 
 import specs
 from connectors.abc import TimeConnector
 from connectors.registry import Registry, UnknownConnectorError
 from orchestrator.domain.clock import to_rfc3339
-from orchestrator.domain.states import RunState
+from orchestrator.domain.states import STATES_OF, RunState
 from orchestrator.services.definitions import Definition
+from orchestrator.store.own import CALLBACK, shown_values
 from orchestrator.store.reads import Page, PartitionView
 from orchestrator.store.sources import Source
-from orchestrator.store.streams import BROUGHT
 from orchestrator.store.tokens import Token
 from orchestrator.store.values import Attempt, Run, Trigger
+
+_STATUS = {state: status for status, states in STATES_OF.items() for state in states}
 
 
 def when(instant: int | None) -> str | None:
@@ -54,7 +57,7 @@ def run(row: Run, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "discarded": row.discarded,
         "released": row.released,
         "kept": json.loads(row.kept) if row.kept else None,
-        "values": {**_own(row.data), "firing": {"key": row.key, "time": when(row.due_at)}},
+        "values": {**shown_values(row.data), "firing": {"key": row.key, "time": when(row.due_at)}},
         "attempts": [attempt(a) for a in attempts],
     }
 
@@ -64,10 +67,6 @@ def _range(row: Run) -> dict[str, str | None] | None:
     if row.range_start is None:
         return None
     return {"start": row.range_start, "end": row.range_end}
-
-
-def _own(data: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {key: value for key, value in data.items() if key != BROUGHT}
 
 
 def attempt(row: Attempt) -> dict[str, Any]:
@@ -94,6 +93,39 @@ def attempt(row: Attempt) -> dict[str, Any]:
 def runs(found: Page[Run], attempts: Mapping[str, Sequence[Attempt]]) -> dict[str, Any]:
     """A page of runs."""
     return page([run(row, attempts[row.id]) for row in found.items], found.next)
+
+
+def job(row: Run, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """A run as the one sees it who asked for it."""
+    values = shown_values(row.data)
+    reason = row.reason
+    if row.cancel is not None and row.ended_at is None:
+        reason = f"is being cancelled: {row.cancel}"
+    shown: dict[str, Any] = {
+        "id": row.id,
+        "status": _STATUS[row.state],
+        "reason": reason,
+        "template": None if row.version == 0 else row.trigger_name,
+        "parameters": values.get("parameters", {}),
+        "priority": row.priority,
+        "created_at": when(row.created_at),
+        "run_at": when(row.due_at),
+        "started_at": when(row.started_at),
+        "ended_at": when(row.ended_at),
+        "attempts": row.attempts,
+        "result": None,
+        "callback_host": urlsplit(str(row.data[CALLBACK])).netloc if CALLBACK in row.data else None,
+    }
+    if "input" in values:
+        shown["input"] = values["input"]
+    if row.ended_at is not None and attempts:
+        last = attempts[-1]
+        shown["result"] = {
+            "exit_code": last.exit_code,
+            "stdout": last.stdout,
+            "stderr": last.stderr,
+        }
+    return shown
 
 
 def trigger(row: Trigger, next_at: int | None) -> dict[str, Any]:

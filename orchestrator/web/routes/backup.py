@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from fastapi import APIRouter
 from starlette.responses import StreamingResponse
 
 from orchestrator.domain.clock import to_rfc3339
@@ -16,10 +17,12 @@ from orchestrator.web.deps import Deps
 from orchestrator.web.routes._common import STRICT, D, api_router
 
 router = api_router("system")
+exported = APIRouter(tags=["system"])
 _PREFIX = ".backup-"
 _CHUNK = 256 * 1024
 
 
+@exported.get("/export", dependencies=STRICT, response_class=StreamingResponse)
 @router.get("/backup", dependencies=STRICT, response_class=StreamingResponse)
 def download(d: D) -> StreamingResponse:
     """A backup of the whole store as one file, taken while everything goes on."""

@@ -19,6 +19,7 @@ from orchestrator.web.body import (
     openapi_model,
 )
 from orchestrator.web.bulk import apply_all
+from orchestrator.web.copyviews import copies_of
 from orchestrator.web.deps import Deps
 from orchestrator.web.models import TRIGGERS
 from orchestrator.web.problems import invalid
@@ -147,7 +148,7 @@ def delete(
     cancel: Annotated[str | None, Query(description="end its open runs too")] = None,
 ) -> JSONResponse:
     """Make no firings any more; the trigger goes when its open runs have ended."""
-    row = d.triggers.delete(name, cancel=query.flag("cancel", cancel), actor=actor)
+    row = d.timing.delete(name, cancel=query.flag("cancel", cancel), actor=actor)
     return reply(views.trigger(row, None), 202)
 
 
@@ -228,6 +229,7 @@ def _shown(d: Deps, name: str) -> dict[str, Any]:
             views.partition(p, by_time=times, lag=lag.get(p.name))
             for p in d.reads.partitions(row.uid)
         ],
+        "copies": copies_of(d, row),
         "versions": [
             {
                 "version": version["version"],

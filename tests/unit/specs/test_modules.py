@@ -168,8 +168,8 @@ def test_library(name):
 
 
 def test_library_is_complete():
-    """Every YAML file is an example or a connector's default job."""
-    examples = specs.library()
+    """Every YAML file is an example, a template or a connector's default job."""
+    examples = specs.library() | specs.templates()
     assert all(path.is_file() for path in examples.values())
     for path in specs.library_path().glob("*.yaml"):
         kind, _, mode = path.stem.partition("-")

@@ -30,6 +30,14 @@ def upgrade() -> None:
         sqlite_where=sa.text("queue = 'future'"),
         postgresql_where=sa.text("queue = 'future'"),
     )
+    op.create_index(
+        "ix_runs_whole",
+        "runs",
+        ["definition"],
+        unique=False,
+        sqlite_where=sa.text("version = 0"),
+        postgresql_where=sa.text("version = 0"),
+    )
     op.create_table(
         "job_keys",
         sa.Column("key", sa.Text(), nullable=False),
@@ -99,5 +107,6 @@ def downgrade() -> None:
     op.drop_table("arrivals")
     op.drop_table("edges")
     op.drop_table("job_keys")
+    op.drop_index("ix_runs_whole", "runs")
     op.drop_index("ix_runs_future", "runs")
     op.drop_index("ix_runs_jobs", "runs")
