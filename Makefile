@@ -57,7 +57,7 @@ run: $(VENV)/.run-ready ## the demo: a local node, the orchestrator and examples
 
 # Most tests wait for something: two at a time take half as long, on one core, too.
 test: venv ## all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 test-live: venv ## the conformance tests against a real node: BACALHAU_API=http://HOST:1234
 	@test -n "$(BACALHAU_API)" || { \

@@ -24,6 +24,7 @@ settings.register_profile(
 )
 settings.load_profile("orch")
 
+_LONG_FIRST = ("crash", "integration", "docs", "conformance", "properties")
 _LEFT_OUT = re.compile(r"Skipped: there is no (?P<service>[^:]+) here: (?P<reason>.*)", re.DOTALL)
 
 
@@ -118,6 +119,17 @@ def mosquitto() -> Iterator[Mosquitto]:
         _leave_out("Mosquitto", error)
     yield broker
     broker.close()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What takes long goes first, so that no worker is left alone with it at the end."""
+    items.sort(key=_rank)
+
+
+def _rank(item: pytest.Item) -> int:
+    _, _, within = item.nodeid.partition("/")
+    folder = within.partition("/")[0]
+    return _LONG_FIRST.index(folder) if folder in _LONG_FIRST else len(_LONG_FIRST)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

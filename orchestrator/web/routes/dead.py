@@ -82,5 +82,5 @@ def _chosen(d: Deps, asked: Which) -> list[str]:
 
 def _answer(count: int, asked: Which) -> JSONResponse:
     if asked.runs is not None and count == 0:
-        raise Conflict("none of these runs is dead and kept: GET /api/v1/dead lists those that are")
+        raise Conflict("none of these runs is dead and kept: `orch dead list` shows those that are")
     return reply({"count": count})
