@@ -8,6 +8,8 @@ PUBREC waits until the message is durable. https://docs.oasis-open.org/mqtt/mqtt
 
 from __future__ import annotations
 
+import socket
+import ssl
 import struct
 from collections.abc import Callable
 
@@ -39,6 +41,22 @@ class Client(paho.Client):
 
     def _send_pubrec(self, mid: int) -> MQTTErrorCode:
         return MQTTErrorCode.MQTT_ERR_SUCCESS
+
+    def _ssl_wrap_socket(self, tcp_sock: socket.socket) -> ssl.SSLSocket:
+        # paho leaves the socket open where the other side is not trusted.
+        context: ssl.SSLContext | None = getattr(self, "_ssl_context", None)
+        if context is None:
+            raise ValueError("there is no context for TLS")
+        sock = context.wrap_socket(
+            tcp_sock, server_hostname=self._host, do_handshake_on_connect=False
+        )
+        try:
+            sock.settimeout(self.connect_timeout)
+            sock.do_handshake()
+        except BaseException:
+            sock.close()
+            raise
+        return sock
 
     def _handle_connack(self) -> MQTTErrorCode:
         self.refused = self._in_packet["packet"][1]

@@ -246,9 +246,7 @@ class Link:
         if terms.login is not None:
             client.username_pw_set(terms.login.user, terms.login.password)
         if terms.address.tls:
-            tls = terms.tls or Tls()
-            cast(Any, client).tls_set_context(context_of(tls))
-            client.tls_insecure_set(not tls.check_hostname)
+            cast(Any, client).tls_set_context(context_of(terms.tls or Tls()))
         if terms.will is not None:
             will = terms.will
             client.will_set(will.topic, will.body, will.qos, will.retain)

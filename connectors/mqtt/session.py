@@ -44,6 +44,7 @@ class Session:
         self._lock = threading.Lock()
         self._closed = False
         self._link: Link | None = None
+        self._subscribed = False
         self._since = 0.0
         self._short = 0
         self.connection = ""
@@ -61,6 +62,11 @@ class Session:
         """Whether there is a connection."""
         link = self._link
         return link is not None and link.alive
+
+    @property
+    def listening(self) -> bool:
+        """Whether its subscription is there, too."""
+        return self.alive and self._subscribed
 
     def keep(self) -> None:
         """See to it that there is a connection. Raises SourceError."""
@@ -113,7 +119,7 @@ class Session:
             if self._closed:
                 link.close()
                 raise SourceUnavailable("the source is closed")
-            self._link, self.connection = link, name
+            self._link, self.connection, self._subscribed = link, name, False
         try:
             present = link.open()
             if not present:
@@ -126,6 +132,7 @@ class Session:
                 self._link = None
             raise
         self._since = time.monotonic()
+        self._subscribed = True
 
     def _subscribe(self, link: Link, *, present: bool) -> None:
         wanted = self._settings.topic

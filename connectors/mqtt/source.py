@@ -80,6 +80,21 @@ class MqttSource(QueueSource):
         """Messages on topics that were not asked for: an older subscription of the session."""
 
     @property
+    def client_id(self) -> str:
+        """What the broker knows the session by."""
+        return self._session.client_id
+
+    @property
+    def listening(self) -> bool:
+        """Whether there is a connection with its subscription."""
+        return self._session.listening
+
+    @property
+    def ceiling(self) -> int | None:
+        """How many messages the broker gives before it hears of them, as far as was learnt."""
+        return self._pace.ceiling
+
+    @property
     def interval(self) -> float:
         return 0
 

@@ -1,4 +1,4 @@
-"""A broker that says what it is told to say: MQTT 3.1.1, a client at a time, packet by packet."""
+"""A broker that says what it is told to say, packet by packet, to one client at a time."""
 
 from __future__ import annotations
 
@@ -39,6 +39,8 @@ class ScriptedBroker:
         """The answer to CONNECT."""
         self.granted = b"\1"
         """The answer to SUBSCRIBE."""
+        self.newer = False
+        """Whether it speaks MQTT 5, and not 3.1.1."""
         self.ends_at_once = False
         self.silent = False
         """Whether CONNECT stays without an answer."""
@@ -75,11 +77,13 @@ class ScriptedBroker:
             packet = Packet(head[0] >> 4, file.read(length))
             self.said.append(packet)
             if packet.kind == CONNECT and not self.silent:
-                client.sendall(bytes([CONNACK << 4, 2, self.present, self.code]))
+                answer = bytes([self.present, self.code, *([0] if self.newer else [])])
+                client.sendall(bytes([CONNACK << 4, len(answer)]) + answer)
                 if self.ends_at_once:
                     return
             elif packet.kind == SUBSCRIBE:
-                client.sendall(bytes([SUBACK << 4, 3]) + packet.body[:2] + self.granted)
+                answer = packet.body[:2] + (b"\0" if self.newer else b"") + self.granted
+                client.sendall(bytes([SUBACK << 4, len(answer)]) + answer)
             elif packet.kind == UNSUBSCRIBE:
                 client.sendall(bytes([UNSUBACK << 4, 2]) + packet.body[:2])
             elif packet.kind == PINGREQ:

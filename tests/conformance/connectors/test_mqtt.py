@@ -80,7 +80,7 @@ _WAYS: Mapping[str, Mapping[str, JSON]] = {
 class TestMqtt(QueueConformance):
     """Kind mqtt: messages that carry ids, QoS 2 without, and 3.1.1."""
 
-    @pytest.fixture(params=_WAYS.values(), ids=_WAYS.keys())
+    @pytest.fixture(params=list(_WAYS.values()), ids=list(_WAYS))
     def harness(
         self, mosquitto: Mosquitto, request: pytest.FixtureRequest
     ) -> Iterator[MqttHarness]:

@@ -76,6 +76,22 @@ def test_a_number_that_was_freed_is_another_message(broker: ScriptedBroker, runn
     assert second.id != first.id
 
 
+def test_a_batch_does_not_wait_for_more_than_the_broker_gives(
+    broker: ScriptedBroker, runner: Runner
+) -> None:
+    """One that gives 20 before it hears of them: its limit is learnt."""
+    source = runner.open(batch_size=100, batch_window="200ms")
+    runner.connected()
+    for begin in range(0, 100, 20):
+        for mid in range(begin + 1, begin + 21):
+            broker.publish("t/a", b"x", mid)
+        messages = runner.come(20)
+        source.acknowledge([delivery for message in messages for delivery in told(message)])
+        heard = begin + 20
+        until(lambda heard=heard: len(broker.heard(PUBACK)) == heard, "the broker hears of them")
+    assert source.ceiling == 20
+
+
 def test_a_session_that_is_lost_frees_its_numbers(broker: ScriptedBroker, runner: Runner) -> None:
     """And what was received but handed to nobody is all that is left of it."""
     source = runner.open(batch_window="1h")
@@ -216,6 +232,35 @@ def test_a_filter_that_is_refused(broker: ScriptedBroker, runner: Runner) -> Non
     runner.poll()
     with pytest.raises(SourceRefused, match="the subscription to 't/#': it does not take"):
         runner.poll()
+
+
+@pytest.mark.parametrize(
+    ("code", "kind", "words"),
+    [
+        (0x8E, SourceRefused, "orch-i-sensors-u1: another client has taken over the session"),
+        (0x87, SourceRefused, "may not do this"),
+        (0x8B, SourceUnavailable, "shutting down"),
+    ],
+)
+def test_a_broker_says_why_it_ends_the_connection(
+    broker: ScriptedBroker, runner: Runner, code: int, kind: type[Exception], words: str
+) -> None:
+    """With MQTT 5. What needs somebody to look is told, and not only mended."""
+    broker.newer = True
+    source = runner.open(protocol="5")
+    until(lambda: (runner.poll(), source.listening)[1], "it listens")
+    broker.send(bytes([0xE0, 2, code, 0]))
+    said: list[str] = []
+
+    def told_so() -> bool:
+        try:
+            runner.poll()
+        except kind as error:
+            said.append(str(error))
+        return bool(said) or (kind is SourceUnavailable and broker.connections > 1)
+
+    until(told_so, "it is told")
+    assert not said or words in said[0]
 
 
 def test_a_broker_that_ends_each_connection(broker: ScriptedBroker, runner: Runner) -> None:
