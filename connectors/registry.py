@@ -36,6 +36,7 @@ BUILT_IN = {
     "service": "connectors.service:ServiceKind",
     "sns": "connectors.sns:SnsConnector",
     "sqs": "connectors.sqs:SqsConnector",
+    "table": "connectors.table:TableConnector",
     "webhook": "connectors.webhook:WebhookConnector",
 }
 _SOURCE_CHECKOUT = "source checkout"

@@ -27,6 +27,7 @@ COMMANDS: Sequence[tuple[str, str, str]] = (
     ("simulate", "simulate", "Show when a trigger file would fire between two dates."),
     ("schema", "schema", "Print the JSON Schema of a kind's trigger files."),
     ("connectors", "connectors", "List the connectors that are installed."),
+    ("table-sql", "tablesql", "Print the SQL of a table whose rows are work."),
     ("status", "status", "Show how the orchestrator and the cluster are."),
     ("triggers", "triggers", "List, show, pause, resume, fire, backfill and delete."),
     ("runs", "runs", "List, show, cancel and retry runs, and read their logs."),
