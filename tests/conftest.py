@@ -15,6 +15,7 @@ from tests.support.elasticmq import ElasticMq, NoElasticMq
 from tests.support.kafka import Kafka
 from tests.support.kafkajars import NoKafka
 from tests.support.kafkasecure import SecureKafka
+from tests.support.mariadb import MariaDb, NoMariaDb
 from tests.support.mosquitto import Mosquitto, NoMosquitto
 from tests.support.postgres import NoPostgres, PostgresServer
 
@@ -50,6 +51,17 @@ def postgres_server() -> Iterator[PostgresServer]:
 def postgres_url(postgres_server: PostgresServer) -> str:
     """The URL of an empty database."""
     return postgres_server.new_database()
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariaDb]:
+    """One server for the whole run: a test makes databases of its own, and leaves it running."""
+    try:
+        server = MariaDb()
+    except NoMariaDb as error:
+        _leave_out("MariaDB", error)
+    yield server
+    server.close()
 
 
 @pytest.fixture(scope="session")
