@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from connectors.push import PushConnector
+from connectors.services import ServiceConnector, ServicePlan
 from orchestrator.operations.checking import CheckedFile
 
+_SHORT = 40  # characters of a value in a table
 _LONG = 200  # characters of a data: URL that are shown as a digest
 
 
@@ -17,9 +20,18 @@ def when_due(checked: CheckedFile) -> str:
     if checked.schedule is not None:
         return checked.schedule.describe()
     source = checked.connector.identity(checked.file.settings)
+    if isinstance(checked.connector, ServiceConnector):
+        return _kept(checked.connector.plan(checked.file.settings))
     if not source and isinstance(checked.connector, PushConnector):
         return f"events come to /hooks/{checked.file.name}"
     return ", ".join(f"{key} {value}" for key, value in source.items())
+
+
+def _kept(plan: ServicePlan) -> str:
+    if plan.scale is not None:
+        scale = plan.scale
+        return f"{scale.min} to {scale.max} copies by the {scale.on} of {scale.of}"
+    return "1 copy is kept alive" if plan.copies == 1 else f"{plan.copies} copies are kept alive"
 
 
 def yaml_text(document: Mapping[str, Any]) -> str:
@@ -27,6 +39,12 @@ def yaml_text(document: Mapping[str, Any]) -> str:
     import yaml
 
     return yaml.safe_dump(shortened(document), sort_keys=False, allow_unicode=True, width=100)
+
+
+def one_line(value: Any) -> str:
+    """JSON in short; nothing for null."""
+    text = "" if value is None else json.dumps(value, ensure_ascii=False)
+    return text if len(text) <= _SHORT else f"{text[: _SHORT - 1]}…"
 
 
 def shortened(value: Any) -> Any:

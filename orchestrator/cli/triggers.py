@@ -78,6 +78,9 @@ def show(name: Name, url: Url = None, as_json: Json = False) -> None:
             or "none open, none dead",
         }
     )
+    if found["copies"]:
+        output.line()
+        _copies(found["copies"])
     output.line()
     output.line("policies that hold:")
     for line in yaml_text(_plain(found["policies"])).splitlines():
@@ -85,6 +88,27 @@ def show(name: Name, url: Url = None, as_json: Json = False) -> None:
     output.line()
     for line in yaml_text(found["document"]).splitlines():
         output.line(line)
+
+
+def _copies(copies: list[dict[str, Any]]) -> None:
+    """The copies of a service."""
+    from orchestrator.cli import output
+    from orchestrator.cli.summary import one_line
+
+    output.table(
+        ("COPY", "STATE", f"HEARD ({output.zone()})", "CHECKPOINT", "PROGRESS", "DETAIL"),
+        [
+            (
+                str(copy["copy"]),
+                copy["state"],
+                output.clock(copy["heartbeat_at"]),
+                one_line(copy["checkpoint"]),
+                one_line(copy["progress"]),
+                copy["detail"],
+            )
+            for copy in copies
+        ],
+    )
 
 
 def _plain(policies: dict[str, Any]) -> dict[str, Any]:

@@ -11,11 +11,15 @@ from connectors.abc import Connector
 from connectors.payloads import NO_STORAGE, Payloads
 from connectors.push import PushConnector
 from connectors.queues import Inbox, QueueConnector, QueueSource
+from connectors.services import Scale, ServiceConnector
 from connectors.streams import SourceContext, StreamConnector
 from orchestrator.domain.clock import Clock
 from orchestrator.services.definitions import Definition
+from orchestrator.services.keeping import Keeper
 from orchestrator.services.queues import QueueWork, Receiving, Reporting
 from orchestrator.services.reader import Reader, Shelf
+from orchestrator.services.scaling import Scaling
+from orchestrator.store.copies import Copies
 from orchestrator.store.sources import Source
 
 
@@ -81,8 +85,12 @@ class Opener:
         secrets: Mapping[str, str],
         data_dir: Path,
         max_in_flight: int,
+        copies: Copies,
+        scaling: Callable[[Scale], Scaling],
     ) -> None:
         self._shelf = shelf
+        self._copies = copies
+        self._scaling = scaling
         self._connectors = connectors
         self._clock = clock
         self._instance = instance
@@ -112,6 +120,19 @@ class Opener:
         context = self.context(row.trigger_uid, row.trigger)
         if isinstance(connector, StreamConnector):
             return [Reader(row, definition, connector, context, self._shelf, self._clock)]
+        if isinstance(connector, ServiceConnector):
+            plan = connector.plan(definition.settings)
+            return [
+                Keeper(
+                    row,
+                    definition,
+                    plan,
+                    self._copies,
+                    self._shelf.sources,
+                    None if plan.scale is None else self._scaling(plan.scale),
+                    self._clock,
+                )
+            ]
         if not isinstance(connector, QueueConnector):
             raise NoConnector(
                 f"there is no connector for the kind {row.kind}: install it, or delete this"

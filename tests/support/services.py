@@ -6,6 +6,7 @@ import json
 import sys
 from collections import defaultdict
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,6 +82,6 @@ def never_two_at_once(file: Path) -> list[Session]:
     for session in sessions(file):
         by_copy[session.copy].append(session)
     for of_copy in by_copy.values():
-        for before, after in zip(of_copy, of_copy[1:], strict=False):
+        for before, after in pairwise(of_copy):
             assert before.ended <= after.begun, (before, after)
     return sessions(file)

@@ -223,7 +223,9 @@ def test_a_task_without_a_network_reports_by_its_output(orch: Orch) -> None:
     document = {"apiVersion": "orch/v1", "kind": "service", "name": NAME, "job": job["job"]}
     quick = {"heartbeat": "none", "backoff": QUICK["backoff"]}
     orch.register(json.dumps({**document, **quick}))
-    until(lambda: (shown(orch) or [{}])[0].get("checkpoint") == 3, "three", show=lambda: shown(orch))
+    until(
+        lambda: (shown(orch) or [{}])[0].get("checkpoint") == 3, "three", show=lambda: shown(orch)
+    )
     assert shown(orch)[0]["failures"] == 0
     end(orch)
 
