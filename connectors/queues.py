@@ -161,6 +161,13 @@ class QueueSource(ABC):
         """How long ids are known after their run has ended, microseconds."""
         return 0
 
+    def forget_before(self, cursor: str | None) -> int | None:
+        """The expiry before which ids need not be known any more, by the cursor that was kept last,
+        microseconds since the epoch: what is looked at behind it are no events of such ids. None:
+        now. For sources that look back, wherever they were before. No I/O; called by either thread.
+        """
+        return None
+
     @property
     def extend_every(self) -> int:
         """How often `extend` is to be called for a message that is not acknowledged yet,

@@ -21,8 +21,10 @@ DIRECTORY = "/orch/objects"
 MARGIN = MINUTE
 """What two readings of a service's clock, and the order in which writes become visible, may be
 apart; microseconds."""
+REMEMBER = 3 * DAY
+"""How long an id is known beyond the time in which a listing may see its object again: so far apart
+may the clocks of the service and of the orchestrator be. Microseconds."""
 
-_REMEMBER = 3 * DAY  # longer than a pass takes, or orch is away over a weekend
 _ETAG = re.compile(r"[0-9A-Za-z-]{1,100}", re.ASCII)
 _UNNAMED = ("", ".", "..")
 
@@ -80,7 +82,7 @@ def message(found: Found, settings: S3Settings, now: int, receipt: str = "") -> 
         group=found.digest if settings.input == "source" and not fetchable(found.key) else "",
         at=modified,
         weight=found.size,
-        expires=max(seen_until, now) + _REMEMBER,
+        expires=max(seen_until, now) + REMEMBER,
     )
 
 

@@ -19,9 +19,10 @@ from connectors.queues import (
     QueueSource,
 )
 from connectors.s3.bucket import Bucket
+from connectors.s3.cursor import parse
 from connectors.s3.listing import Listing
 from connectors.s3.notices import Notices
-from connectors.s3.objects import message, shared, sources, values
+from connectors.s3.objects import REMEMBER, message, shared, sources, values
 from connectors.s3.settings import S3Settings
 from connectors.streams import SourceContext, SourceError
 from connectors.times import SECOND
@@ -90,6 +91,15 @@ class S3Source(QueueSource):
     @property
     def payloads(self) -> Payloads:
         return self._payloads
+
+    def forget_before(self, cursor: str | None) -> int | None:
+        if self._settings.pause is None:
+            return None
+        try:
+            mark = None if cursor is None else parse(cursor).mark
+        except ValueError:
+            return 0  # listing says so
+        return 0 if mark is None else mark + REMEMBER
 
     @property
     def acknowledges_on_intake(self) -> bool:

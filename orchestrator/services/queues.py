@@ -340,7 +340,7 @@ class Reporting(_Part):
 
     def _sweep(self) -> None:
         shelf, row = self.work.shelf, self.row
-        while shelf.telling.forget(row.trigger_uid):
+        while shelf.telling.forget(row.trigger_uid, self._forget_before()):
             pass
         deleted = row.trigger_state is TriggerState.DELETED
         before = self.work.clock.now() - (0 if deleted else self.work.payloads.keep_for)
@@ -354,6 +354,10 @@ class Reporting(_Part):
             shelf.leftovers.removed([run_id for run_id, _ in found])
         now = self.work.clock.now()
         self._orphans.step(self.work.clock.monotonic(), now if deleted else now - AGE)
+
+    def _forget_before(self) -> int | None:
+        source, uid = self.work.source, self.row.trigger_uid
+        return None if source is None else source.forget_before(self.work.shelf.inboxes.cursor(uid))
 
 
 def _delivery(told: Told) -> Delivery:

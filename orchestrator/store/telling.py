@@ -216,8 +216,11 @@ class Telling:
         with self._db.read() as conn:
             return list(conn.scalars(select(triggers.c.uid).where(schema.is_deleted, known)))
 
-    def forget(self, trigger_uid: str) -> int:
-        """Forget ids that are known no longer, some at a time; returns how many."""
+    def forget(self, trigger_uid: str, before: int | None = None) -> int:
+        """Forget ids that are known no longer, some at a time; returns how many. With `before` only
+        those that had expired by then."""
+        now = self._db.clock.now()
+        expired = now if before is None else min(before, now)
 
         def operation(tx: Tx) -> int:
             old = (
@@ -225,7 +228,7 @@ class Telling:
                 .where(
                     inbox.c.trigger_uid == trigger_uid,
                     schema.is_known,
-                    inbox.c.expires_at < self._db.clock.now(),
+                    inbox.c.expires_at < expired,
                 )
                 .limit(_AT_ONCE)
             )

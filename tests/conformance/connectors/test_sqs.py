@@ -11,7 +11,9 @@ import pytest
 from connectors.abc import JSON
 from connectors.queues import Message
 from connectors.s3 import S3Connector
+from connectors.s3 import notices as s3_notices
 from connectors.sns import SnsConnector
+from connectors.sns import source as sns_source
 from connectors.sqs import SqsConnector
 from connectors.testing import Bad, QueueConformance, QueueHarness
 from tests.conformance.connectors.conftest import REGION, Aws, numbers
@@ -207,7 +209,8 @@ class TestSns(QueueConformance):
     """Kind sns, through a queue."""
 
     @pytest.fixture
-    def harness(self, aws: Aws) -> SnsHarness:
+    def harness(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> SnsHarness:
+        monkeypatch.setattr(sns_source, "MAX_WAIT", 1)
         return SnsHarness(aws)
 
 
@@ -223,5 +226,6 @@ class TestTold(QueueConformance):
     """Kind s3, by notifications."""
 
     @pytest.fixture
-    def harness(self, aws: Aws) -> ToldHarness:
+    def harness(self, aws: Aws, monkeypatch: pytest.MonkeyPatch) -> ToldHarness:
+        monkeypatch.setattr(s3_notices, "MAX_WAIT", 1)
         return ToldHarness(aws)

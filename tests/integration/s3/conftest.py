@@ -109,7 +109,7 @@ class Box:
                 nothing = True
             return quiet == 2
 
-        until(look, "two passes without anything", within=120)
+        until(look, "two passes without anything", within=300)
         return came
 
     def _mark(self) -> object:

@@ -297,6 +297,30 @@ def test_a_cursor_is_kept_once_all_before_it_is_in_the_ledger(bench: Bench) -> N
     assert (len(bench.keys()), bench.shelf.inboxes.cursor(bench.uid)) == (2, "3")
 
 
+def test_ids_are_known_for_as_long_as_the_source_looks_back_at_them(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the cursor that was kept, and not by the clock: nobody may have looked for a long time."""
+    bench.open(listing=True, remember_ms=1000)
+    source = bench.reporting.work.source
+    assert source is not None
+    far: list[int] = []
+    needed: dict[str | None, int] = {"1": bench.clock.now(), "2": bench.clock.now() + HOUR}
+    monkeypatch.setattr(source, "forget_before", lambda kept: (far.append(1), needed[kept])[1])
+    bench.queue.listed.append("a")
+    bench.receiving.turn()
+    bench.end("a")
+    bench.clock.advance(10 * HOUR)
+    bench.reporting.turn()
+    assert bench.shelf.inboxes.known(bench.uid, ["a"])
+    bench.queue.listed.append("b")
+    bench.receiving.turn()
+    bench.clock.advance(MINUTE)
+    bench.reporting.turn()
+    assert far
+    assert set(bench.shelf.inboxes.known(bench.uid, ["a", "b"])) == {"b"}
+
+
 def test_what_a_pause_gave_up_lies_behind_the_cursor(bench: Bench) -> None:
     """A source that goes by a cursor is opened anew, and hands over the same once more."""
     bench.open(listing=True, batch_size=2, window_ms=1000)

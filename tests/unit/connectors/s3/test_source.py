@@ -11,7 +11,9 @@ import pytest
 from connectors.queues import Delivery, Inbox, QueueSource
 from connectors.s3 import S3Connector
 from connectors.s3.bucket import PAGE, Bucket, Page, Place
-from connectors.s3.objects import Found
+from connectors.s3.cursor import Cursor
+from connectors.s3.objects import Found, message
+from connectors.s3.settings import parse_settings
 from connectors.streams import SourceContext, SourceUnavailable
 from connectors.times import DAY, SECOND
 
@@ -181,3 +183,27 @@ def test_listed_objects_have_nothing_to_acknowledge(large: Large, source_context
     assert not source.returns_dead
     assert list(source.acknowledge([Delivery(id="a", receipt="")])) == ["a"]
     source.close()
+
+
+def test_ids_are_needed_until_a_listing_has_gone_beyond_their_objects(source_context: Any):
+    """However long nobody listed: an object that the next pass looks at again has an id that is
+    known still. Notifications alone look back at nothing."""
+    given = {"bucket": "logs", "region": "eu-central-1", "look_back": "2d", "settle": "1m"}
+    inbox = Inbox(cursor=None, known=Asked().known)
+    source = S3Connector().open(given, source_context, inbox)
+    assert source.forget_before(None) == 0, "no pass has ended"
+    assert source.forget_before(str(Cursor(floor=0, began=NOW, after="x"))) == 0
+    assert source.forget_before("of another version") == 0
+    cursor = Cursor(floor=0, mark=NOW)
+    before = source.forget_before(str(cursor))
+    assert before is not None
+    settings = parse_settings(given)
+    oldest = Found(key="k", etag="e", size=1, modified=NOW - settings.look_back - settings.settle)
+    expires = message(oldest, settings, now=0).expires
+    assert expires is not None
+    assert before <= expires
+    told = {"bucket": "logs", "reconcile": 0, "notifications": {"queue": "new-logs"}}
+    alone = S3Connector().open(told, source_context, inbox)
+    assert alone.forget_before(str(cursor)) is None
+    source.close()
+    alone.close()
