@@ -209,6 +209,11 @@ class StreamSource(ABC):
         """Events behind ``position`` by partition, as the last `poll` has seen it. No I/O."""
         return {}
 
+    def troubles(self) -> Mapping[str, str]:
+        """Partitions that cannot be read now while others can, each with why, as the last `poll`
+        has seen it. No I/O."""
+        return {}
+
     def starts(self) -> Mapping[str, str]:
         """The oldest position that each partition still has, as the last `poll` has seen it. No
         I/O. Partitions of which nothing is known are left out."""

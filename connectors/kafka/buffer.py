@@ -47,6 +47,7 @@ class BufferSource(TopicSource):
         self._limits: dict[TopicPartition, int] = {}
         self._swept: set[TopicPartition] = set()
         self._seen: dict[str, Ends] = {}
+        self._asked: set[str] = set()
         self._look_at = 0.0
         self._record_bytes = 1.0
         self._failure: SourceError | None = None
@@ -107,10 +108,11 @@ class BufferSource(TopicSource):
         """The wants with what their partitions hold, or held a moment ago."""
         now = time.monotonic()
         again = now >= self._look_at or (self._reader is not None and self._reader.out_of_range)
-        if not again and all(want.partition in self._seen for want in wants):
-            return [(want, self._seen[want.partition]) for want in wants]
+        names = {want.partition for want in wants}
+        if not again and names <= self._asked:
+            return [(w, self._seen[w.partition]) for w in wants if w.partition in self._seen]
         looked = self.look(wants)
-        self._seen = {want.partition: held for want, held in looked}
+        self._seen, self._asked = {want.partition: held for want, held in looked}, names
         self._look_at = now + LOOK
         return looked
 

@@ -60,6 +60,8 @@ class TopicInfo:
     """None: for ever, or we may not know."""
     cleanup_policy: str
     """``delete``, ``compact`` or ``compact,delete``; "" when we may not know."""
+    leaderless: tuple[int, ...] = ()
+    """Of the partitions those that no broker leads now: nobody can tell what they hold."""
 
 
 class Cluster(ABC):

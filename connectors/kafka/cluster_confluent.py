@@ -95,6 +95,9 @@ class ConfluentCluster(Cluster):
             partitions=tuple(sorted(partition.id for partition in found.partitions)),
             retention_ms=retention if retention >= 0 else None,
             cleanup_policy=values.get("cleanup.policy") or "",
+            leaderless=tuple(
+                sorted(p.id for p in found.partitions if p.leader is None or p.leader.id < 0)
+            ),
         )
 
     def _describe(self, doing: str, name: str) -> Any:

@@ -68,6 +68,9 @@ class PythonCluster(Cluster):
             partitions=tuple(sorted(p["partition_index"] for p in found["partitions"])),
             retention_ms=int(retention) if retention and int(retention) >= 0 else None,
             cleanup_policy=settings.get("cleanup.policy", {}).get("value") or "",
+            leaderless=tuple(
+                sorted(p["partition_index"] for p in found["partitions"] if p["leader_id"] < 0)
+            ),
         )
 
     def _describe(self, admin: Any, name: str) -> tuple[Any, Any]:

@@ -40,6 +40,8 @@ class FollowSource(TopicSource):
         reached: dict[str, Progress] = {}
         for life in lives:
             position = int(life.position)
+            if life.partition not in ends:
+                continue
             found = committed.get(places[life.run_id])
             end = ends[life.partition].end
             # confluent-kafka sends metadata with the NUL that ends it in C. Beyond the end lies
@@ -51,7 +53,10 @@ class FollowSource(TopicSource):
             ):
                 position = found.offset
             reached[life.run_id] = Progress(position=str(position), lag=max(0, end - position))
-        if any(reached[life.run_id].position != life.position for life in lives):
+        if any(
+            life.run_id in reached and reached[life.run_id].position != life.position
+            for life in lives
+        ):
             self.check_topic()
         return reached
 

@@ -25,6 +25,7 @@ from connectors.streams import (
     SourceContext,
     SourceError,
     SourceRefused,
+    SourceUnavailable,
     StreamSource,
     Want,
 )
@@ -37,6 +38,8 @@ COMMIT_AGAIN = 10.0
 SETTLES = 5.0
 """Seconds for which a partition may end before the position: a new leader learns late how far its
 followers are, a truncated log stays short."""
+LOOK_AGAIN = 1.0
+"""Seconds between two looks whether partitions without a leader have one again."""
 
 
 class TopicSource(StreamSource):
@@ -54,6 +57,8 @@ class TopicSource(StreamSource):
         self._told: dict[str, str] = {}
         self._to_tell: dict[str, str] = {}
         self._tell_at = 0.0
+        self._leaderless: frozenset[str] = frozenset()
+        self._look_again_at = 0.0
 
     @property
     def interval(self) -> float:
@@ -67,6 +72,8 @@ class TopicSource(StreamSource):
                 TopicPartition(topic, n)
                 for n in info.partitions
                 if partition_name(topic, n) not in known
+                # One that is added later waits for its leader, and keeps nobody waiting.
+                and not (known and n in info.leaderless)
             )
             first: Mapping[TopicPartition, int] = {}
             if new:
@@ -76,12 +83,15 @@ class TopicSource(StreamSource):
                     "earliest" if known else self.settings.start,
                     committed_only=self.settings.committed_only,
                 )
-        self._topic = info
+        self._see(info)
         positions = {partition_name(topic, p.partition): str(at) for p, at in first.items()}
         return Discovery(identity=info.id, partitions=positions)
 
     def lag(self) -> Mapping[str, int]:
         return dict(self._lag)
+
+    def troubles(self) -> Mapping[str, str]:
+        return dict.fromkeys(sorted(self._leaderless), "no broker leads it now")
 
     def starts(self) -> Mapping[str, str]:
         return {name: str(start) for name, start in self._starts.items()}
@@ -122,12 +132,13 @@ class TopicSource(StreamSource):
     def look(self, wants: Sequence[Want]) -> Sequence[tuple[Want, Ends]]:
         """The wants with what their partitions hold, asked for with one question.
 
-        The end is never behind the want's ``until``. Partitions that end before the position are
-        left out for a while; then, SourceChanged is raised.
+        The end is never behind the want's ``until``. Partitions without a leader are left out, and
+        for a while those that end before the position; then, SourceChanged is raised.
         """
         self._tell_quietly()
         wants = [want for want in wants if want.position != END]
         ends = self.ends([want.partition for want in wants])
+        wants = [want for want in wants if want.partition in ends]
         for want in wants:
             held = ends[want.partition]
             self._lag[want.partition] = max(0, held.end - max(int(want.position), held.start))
@@ -142,18 +153,52 @@ class TopicSource(StreamSource):
         return [(w, _until(w, ends[w.partition])) for w in wants if w.partition not in short]
 
     def ends(self, partitions: Collection[str]) -> Mapping[str, Ends]:
-        """What these partitions hold now; the oldest offset of each is remembered."""
+        """What these partitions hold now; the oldest offset of each is remembered.
+
+        Those that no broker leads are left out, unless none is left.
+        """
         if not partitions:
             return {}
-        places = {name: topic_partition(self.settings.topic, name) for name in partitions}
-        with self.asking() as cluster:
-            found = cluster.ends(list(places.values()), committed_only=self.settings.committed_only)
+        if self._leaderless and time.monotonic() >= self._look_again_at:
+            self._look_for_leaders()
+        led = [name for name in partitions if name not in self._leaderless]
+        try:
+            places, found = self._ask_ends(led)
+        except SourceUnavailable:
+            self._look_for_leaders()
+            if self._leaderless.isdisjoint(led):
+                raise
+            led = [name for name in led if name not in self._leaderless]
+            places, found = self._ask_ends(led)
         ends = {
             name: Ends(found[place].start, max(found[place]))  # an end below the start: the start
             for name, place in places.items()
         }
         self._starts |= {name: held.start for name, held in ends.items()}
         return ends
+
+    def _ask_ends(
+        self, partitions: Sequence[str]
+    ) -> tuple[Mapping[str, TopicPartition], Mapping[TopicPartition, Ends]]:
+        if not partitions:
+            names = ", ".join(sorted(self._leaderless))
+            raise SourceUnavailable(f"no broker leads {names} now")
+        places = {name: topic_partition(self.settings.topic, name) for name in partitions}
+        with self.asking() as cluster:
+            found = cluster.ends(list(places.values()), committed_only=self.settings.committed_only)
+        return places, found
+
+    def _look_for_leaders(self) -> None:
+        with self.asking() as cluster:
+            self._see(cluster.topic(self.settings.topic), keep=True)
+
+    def _see(self, info: TopicInfo, *, keep: bool = False) -> None:
+        self._look_again_at = time.monotonic() + LOOK_AGAIN
+        self._leaderless = frozenset(
+            partition_name(self.settings.topic, number) for number in info.leaderless
+        )
+        if not keep:  # whether it is another topic by now is for `check_topic` to say
+            self._topic = info
 
     def check_topic(self) -> None:
         """Raises SourceChanged when the topic is not the one that was found by `discover`."""
@@ -166,7 +211,7 @@ class TopicSource(StreamSource):
                 f" {before.id} and is {now.id}): offsets mean nothing in the new one. Pause the"
                 " trigger and say `orch checkpoints restart` to read the new topic by `start`"
             )
-        self._topic = now
+        self._see(now)
 
     def lost(self, want: Want, held: Ends) -> Batch | None:
         """The offsets that are gone from before the log's start, if the want begins with some."""

@@ -20,6 +20,7 @@ from connectors.streams import (
     Place,
     SourceChanged,
     SourceContext,
+    SourceUnavailable,
     StreamConnector,
     StreamSource,
     Want,
@@ -44,6 +45,8 @@ _log = structlog.get_logger(__name__)
 
 _DISCOVER = 10.0  # seconds between two looks for new partitions
 _COMMIT = 1.0  # seconds between two commits of `done` at the source
+_PARTITIONS = "partitions"  # the part of a source's standing that is about single ones
+_NAMED = 5  # partitions
 _WAIT = 0.5  # seconds that a source which waits by itself may do so
 
 
@@ -78,7 +81,7 @@ class Reader:
         self._shelf = shelf
         self._clock = clock
         self._context = context
-        self._standing = Standing(row, shelf.sources)
+        self._standing = Standing(row, shelf.sources, ("", _PARTITIONS))
         self._source: StreamSource = connector.open(definition.settings, context)
         self._tending = Tending(self._source, shelf.streams, shelf.lives, shelf.leftovers, clock)
         self._dirty = True
@@ -113,6 +116,11 @@ class Reader:
         """Events that are in no run yet, by partition; nothing while nobody looks."""
         return self._source.lag() if self.row.trigger_state is TriggerState.ACTIVE else {}
 
+    @property
+    def troubles(self) -> Mapping[str, str]:
+        """Why single partitions cannot be read now while others can."""
+        return self._source.troubles() if self.row.trigger_state is TriggerState.ACTIVE else {}
+
     def lost(self, partition: str, start: str) -> str | None:
         """Why a range cannot be read any more, if that is known."""
         if not self._source.gone(partition, start):
@@ -144,6 +152,11 @@ class Reader:
                 self._dirty = True
             return self._standing.failed(error)
         self._standing.well()
+        troubles = self.troubles
+        if troubles:
+            self._standing.failed(SourceUnavailable(_told(troubles)), _PARTITIONS)
+        else:
+            self._standing.well(_PARTITIONS)
         return pause
 
     def _turn(self) -> float:
@@ -322,3 +335,9 @@ class Reader:
 
 def _place(partition: StreamPartition) -> Place:
     return Place(planned=partition.planned or END, done=partition.done or END)
+
+
+def _told(troubles: Mapping[str, str]) -> str:
+    words = [f"{name}: {why}" for name, why in sorted(troubles.items())[:_NAMED]]
+    more = f" and {len(troubles) - _NAMED:,} more" if len(troubles) > _NAMED else ""
+    return "; ".join(words) + more + " (the other partitions go on)"

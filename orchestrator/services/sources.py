@@ -20,7 +20,7 @@ from orchestrator.services.crew import Crew
 from orchestrator.services.definitions import Definitions
 from orchestrator.services.loop import Service
 from orchestrator.services.opening import NoConnector, Opener, Turner
-from orchestrator.services.reader import Shelf
+from orchestrator.services.reader import Reader, Shelf
 from orchestrator.store.sources import Source, SourceState
 from orchestrator.store.values import Run
 
@@ -129,6 +129,17 @@ class SourceService(Service):
         with self._state:
             seats = list(self._seats.get(trigger_uid, ()))
         return _lag(seats)
+
+    def troubles(self, trigger_uid: str) -> Mapping[str, str]:
+        """Partitions of a trigger that cannot be read now while others can, each with why."""
+        with self._state:
+            readers = [seat.reader for seat in self._seats.get(trigger_uid, ())]
+        return {
+            name: why
+            for reader in readers
+            if isinstance(reader, Reader)
+            for name, why in reader.troubles.items()
+        }
 
     def lags(self) -> Mapping[str, Mapping[str, int]]:
         """The same of all triggers that are read here, by their names."""

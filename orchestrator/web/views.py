@@ -200,10 +200,13 @@ def policies(definition: Definition) -> dict[str, Any]:
     }
 
 
-def partition(row: PartitionView, *, by_time: bool, lag: int | None = None) -> dict[str, Any]:
+def partition(
+    row: PartitionView, *, by_time: bool, lag: int | None = None, trouble: str | None = None
+) -> dict[str, Any]:
     """A partition's checkpoints. Those of a schedule are due times; null: nothing is to come.
 
-    `lag` is how many events of a source are in no run yet, as far as that is known.
+    `lag` is how many events of a source are in no run yet, as far as that is known; `trouble` why
+    it cannot be read now while others can.
     """
     show = _due_time if by_time else str
     return {
@@ -213,6 +216,7 @@ def partition(row: PartitionView, *, by_time: bool, lag: int | None = None) -> d
         "base": None if row.base is None else show(row.base),
         "runs": row.ordinal // row.stride,
         "lag": lag,
+        "trouble": trouble,
         "next_at": when(row.wake_at),
     }
 

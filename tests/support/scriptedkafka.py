@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from connectors.kafka.cluster import Cluster, Committed, Ends, TopicInfo, TopicPartition
-from connectors.streams import SourceContext, SourceRefused, Want
+from connectors.streams import SourceContext, SourceRefused, SourceUnavailable, Want
 
 
 class ScriptedCluster(Cluster):
@@ -46,6 +46,8 @@ class ScriptedCluster(Cluster):
     ) -> Mapping[TopicPartition, Ends]:
         self._ask("ends")
         self.isolated.append(committed_only)
+        if any(place.partition in self.topics[place.topic].leaderless for place in partitions):
+            raise SourceUnavailable("a partition has no leader")
         return {place: self.held[place] for place in partitions}
 
     def offsets_at(

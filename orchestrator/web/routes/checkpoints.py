@@ -51,8 +51,14 @@ def checkpoints(
     items: list[dict[str, Any]] = []
     for row in rows:
         times, lag = views.by_time(d.registry, row.kind), d.sources.lag(row.uid)
+        troubles = d.sources.troubles(row.uid)
         items += [
-            {"trigger": row.name, **views.partition(p, by_time=times, lag=lag.get(p.name))}
+            {
+                "trigger": row.name,
+                **views.partition(
+                    p, by_time=times, lag=lag.get(p.name), trouble=troubles.get(p.name)
+                ),
+            }
             for p in d.reads.partitions(row.uid)
         ]
     return reply(views.page(items, following))

@@ -220,13 +220,14 @@ def _shown(d: Deps, name: str) -> dict[str, Any]:
     last = d.reads.last_runs([row.uid]).get(row.uid)
     wakes = d.reads.next_wakes([row.uid])
     outside, lag = d.source_store.get(row.uid), d.sources.lag(row.uid)
+    troubles = d.sources.troubles(row.uid)
     return {
         **views.trigger(row, wakes.get(row.uid)),
         "document": views.document(row.name, definition, d.triggers.template(definition.template)),
         "policies": views.policies(definition),
         "source": None if outside is None else views.source(outside, total(lag)),
         "partitions": [
-            views.partition(p, by_time=times, lag=lag.get(p.name))
+            views.partition(p, by_time=times, lag=lag.get(p.name), trouble=troubles.get(p.name))
             for p in d.reads.partitions(row.uid)
         ],
         "copies": copies_of(d, row),

@@ -224,6 +224,33 @@ def test_a_leader_moves(kafka_pair: Kafka, play: Play) -> None:
     assert read == numbered(1000)
 
 
+def test_a_partition_without_a_leader(kafka_pair: Kafka, tmp_path: Path) -> None:
+    """It waits and is named while the others go on; back again, nothing of it is left out."""
+    topic = kafka_pair.topic(replicas={0: [1], 1: [2]})
+    for number in range(2):
+        kafka_pair.produce(topic, number, numbered(100))
+    both = [
+        Played(kafka_pair, tmp_path / client, topic, client=client, max_wait=0)
+        for client in ("kafka-python", "confluent")
+    ]
+    try:
+        for played in both:
+            played.discover()
+        kafka_pair.brokers[1].stop()
+        try:
+            for played in both:
+                played.until({0: 100}, within=60)
+                assert played.source.troubles().keys() == {f"{topic}/1"}
+        finally:
+            kafka_pair.brokers[1].start()
+        for played in both:
+            assert spans(played.until({1: 100}, within=60)) == [("run", 0, 100)]
+            assert played.source.troubles() == {}
+    finally:
+        for played in both:
+            played.close()
+
+
 def test_everyone_sees_how_far_it_is(kafka: Kafka, play: Play) -> None:
     """`done` is what the trigger's group has committed."""
     topic = kafka.topic(2)
