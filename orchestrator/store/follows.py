@@ -19,6 +19,7 @@ from orchestrator.store.writer import Tx
 
 AFTER = "after"
 _IN_CHUNK = 500
+_SHOWN = 10  # names of a circle
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,8 +47,8 @@ def keep_edges(dialect: Dialect, tx: Tx, stated: Mapping[str, Sequence[Edge]]) -
     circle = _circle(tx.conn, {row["source"] for row in rows})
     if circle is not None:
         raise Conflict(
-            f"triggers would set off each other for ever: {' → '.join(circle)}. Leave one of these "
-            "out of `after` or `callbacks`"
+            f"triggers would set off each other for ever: {' → '.join(_short(circle))}. Leave one "
+            "of these out of `after` or `callbacks`"
         )
 
 
@@ -72,6 +73,12 @@ def followers(conn: Connection, names: Iterable[str]) -> dict[str, list[str]]:
         for source, target in conn.execute(statement):
             found.setdefault(source, []).append(target)
     return found
+
+
+def _short(circle: Sequence[str]) -> Sequence[str]:
+    if len(circle) <= _SHOWN:
+        return circle
+    return [*circle[: _SHOWN // 2], "…", *circle[-_SHOWN // 2 :]]
 
 
 def _circle(conn: Connection, begins: Iterable[str]) -> list[str] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from sqlalchemy import Connection, insert, select, update
@@ -15,11 +14,16 @@ from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import Origin, Queue, RunState, TriggerState
 from orchestrator.store import trail
 from orchestrator.store.content import keep_content
-from orchestrator.store.database import Database, get_meta, set_meta
+from orchestrator.store.database import Database
+from orchestrator.store.defaults import default_holder, give_default_back, take_default
 from orchestrator.store.errors import Conflict, Lost, Missing
-from orchestrator.store.follows import Edge, drop_arrivals, drop_edges, keep_edges
+from orchestrator.store.follows import drop_arrivals, drop_edges, keep_edges
 from orchestrator.store.intake import new_run
 from orchestrator.store.lines import cancel_open, hold, move_done
+from orchestrator.store.registered import Appointment as Appointment
+from orchestrator.store.registered import Change as Change
+from orchestrator.store.registered import NewPartition as NewPartition
+from orchestrator.store.registered import NewTrigger as NewTrigger
 from orchestrator.store.rows import to_trigger
 from orchestrator.store.schema import (
     definitions,
@@ -36,58 +40,7 @@ from orchestrator.store.writer import Tx
 CHANGED = "changed"  # the reason of the run that bridges two schedules of a trigger
 _IN_CHUNK = 500
 _LIVE = (TriggerState.ACTIVE, TriggerState.PAUSED)
-_DEFAULT = "default_template"  # in `meta`: the uid of the trigger that takes what names none
 _GONE = "trigger deleted"  # the reason of its runs
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewPartition:
-    """Where a partition of a trigger begins."""
-
-    name: str
-    planned: str | None
-    wake_at: int | None
-
-
-@dataclass(frozen=True, kw_only=True)
-class NewTrigger:
-    """A trigger as it is registered. `definition` and `job` are canonical JSON."""
-
-    name: str
-    kind: str
-    definition_hash: str
-    definition: str
-    template_hash: str
-    job: str
-    uid: str
-    partitions: Sequence[NewPartition]
-    outside: bool = False  # it has a source outside
-    paused: bool = False
-    edges: Sequence[Edge] = ()  # what it sets off, and what it waits for
-    default: bool = False  # it takes jobs that name no template
-
-
-@dataclass(frozen=True, kw_only=True)
-class Change:
-    """A new version of a trigger. `partitions` is set where its source or times change."""
-
-    definition_hash: str
-    definition: str
-    template_hash: str
-    job: str
-    partitions: Sequence[NewPartition] | None = None
-    restart: bool = False  # begin anew in another source
-    edges: Sequence[Edge] = ()
-    default: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Appointment:
-    """A due time to come of a trigger that lists its own."""
-
-    key: str
-    due_at: int
-    data: Mapping[str, Any]
 
 
 class Triggers:
@@ -160,7 +113,7 @@ class Triggers:
         keep_edges(self._db.dialect, tx, {t.uid: t.edges for t in new})
         for t in new:
             if t.default:
-                _take_default(conn, t.uid, t.name)
+                take_default(conn, t.uid, t.name)
         trail.write_many(tx, actor, "register", [(t.name, {"uid": t.uid}) for t in new], now)
         tx.notify(Topic.SCHEDULE)
         return [
@@ -235,9 +188,9 @@ class Triggers:
             drop_edges(tx, trigger.uid)
             keep_edges(self._db.dialect, tx, {trigger.uid: change.edges})
             if change.default:
-                _take_default(tx.conn, trigger.uid, trigger.name)
+                take_default(tx.conn, trigger.uid, trigger.name)
             else:
-                _give_default_back(tx.conn, trigger.uid)
+                give_default_back(tx.conn, trigger.uid)
             for partition in change.partitions or ():
                 self._repoint(tx, changed, partition, now)
             if change.restart:
@@ -350,7 +303,7 @@ class Triggers:
                 cancel_open(tx, trigger.uid, None, _GONE)
             drop_edges(tx, trigger.uid)
             drop_arrivals(tx, trigger.uid)
-            _give_default_back(tx.conn, trigger.uid)
+            give_default_back(tx.conn, trigger.uid)
             trail.write(tx, actor, "delete", name, {"cancel": cancel}, trigger.updated_at)
             tx.notify(Topic.ENDED)
             return trigger
@@ -384,11 +337,6 @@ class Triggers:
             if a.due_at >= int(place["planned"])
         ]
         self._db.dialect.insert_ignore(tx.conn, runs, rows)
-        tx.conn.execute(
-            update(partitions)
-            .where(partitions.c.trigger_uid == trigger.uid)
-            .values(planned=None, done=None)
-        )
 
     def _set_state(
         self, tx: Tx, name: str, state: TriggerState, note: str, of: Sequence[TriggerState] = _LIVE
@@ -412,9 +360,7 @@ class Triggers:
     def default(self) -> Trigger | None:
         """The trigger that takes jobs which name no template."""
         with self._db.read() as conn:
-            uid = get_meta(conn, _DEFAULT)
-            if uid is None:
-                return None
+            uid = default_holder(conn)
             row = conn.execute(select(triggers).where(triggers.c.uid == uid)).mappings().first()
         return None if row is None else to_trigger(row)
 
@@ -465,22 +411,6 @@ class Triggers:
         if job is None:
             raise Missing(f"there is no job template {template_hash}")
         return json.loads(zlib.decompress(job))
-
-
-def _take_default(conn: Connection, uid: str, name: str) -> None:
-    holder = get_meta(conn, _DEFAULT)
-    if holder not in (None, uid):
-        taken = conn.scalar(select(triggers.c.name).where(triggers.c.uid == holder))
-        raise Conflict(
-            f"trigger {taken!r} is the default template already: take `default` from it before "
-            f"{name!r} gets it"
-        )
-    set_meta(conn, _DEFAULT, uid)
-
-
-def _give_default_back(conn: Connection, uid: str) -> None:
-    if get_meta(conn, _DEFAULT) == uid:
-        set_meta(conn, _DEFAULT, None)
 
 
 def new_uid() -> str:
