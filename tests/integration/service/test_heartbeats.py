@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 import requests
-import specs
 from sqlalchemy import func, select
 
+import specs
 from orchestrator.services.serving import heartbeat_key, run_token
 from orchestrator.store.schema import copies
 from orchestrator.store.seal import load_key

@@ -245,13 +245,14 @@ def test_without_heartbeats_a_job_that_runs_is_well(orch: Orch, tmp_path: Path) 
 
 def test_what_is_meant_for_work_that_ends_is_refused(orch: Orch, tmp_path: Path) -> None:
     """Retries, timeouts, rates: a service has its own words for them."""
-    for policy in (
+    policies: list[dict[str, Any]] = [
         {"retry": {"max_attempts": 2}},
         {"timeout": "1m"},
         {"rate": 5},
         {"overlap": "skip"},
         {"on_dead": "skip"},
         {"max_in_flight": 3},
-    ):
+    ]
+    for policy in policies:
         with pytest.raises(specs.SpecError, match="always run"):
             orch.register(service(tmp_path / "out", **policy))
