@@ -34,6 +34,7 @@ from orchestrator.services.heartbeats import HeartbeatDesk
 from orchestrator.services.hooks import Hooks
 from orchestrator.services.housekeeping import Housekeeping
 from orchestrator.services.lease import LeaseKeeper
+from orchestrator.services.loop import Service
 from orchestrator.services.opening import Opener
 from orchestrator.services.placement import Placement
 from orchestrator.services.reader import Shelf
@@ -45,6 +46,7 @@ from orchestrator.services.sender import Sender
 from orchestrator.services.serving import Plans, Teller, heartbeat_key
 from orchestrator.services.sources import SourceService
 from orchestrator.services.watcher import Watcher
+from orchestrator.store.announcements import Announcements
 from orchestrator.store.claims import Claims
 from orchestrator.store.commands import Commands
 from orchestrator.store.copies import Copies
@@ -302,7 +304,7 @@ class App:
             Heartbeats(self.database), proof, clock, lambda: not self.reconciler.needed
         )
         # In this order, so that what starts first is what later ones rely on.
-        self.services = [
+        self.services: list[Service] = [
             self.lease,
             self.callbacks,
             self.completer,
@@ -314,6 +316,39 @@ class App:
             self.sources,
             self.clockwatch,
         ]
+        self._announce()
+
+    def _announce(self) -> None:
+        """Let a broker know how runs do, where one is set up."""
+        config = self.config
+        announcements = Announcements(self.database)
+        announcements.switch(config.announce is not None)
+        if config.announce is None:
+            return
+        # The library is an extra, and only needed here.
+        from connectors.broker.address import parse
+        from connectors.broker.link import Terms
+        from connectors.broker.security import Login, Tls
+        from orchestrator.services.announcing import Announcing
+
+        user, ca = config.announce_user, config.announce_ca
+        terms = Terms(
+            address=parse(config.announce),
+            client_id=f"orch-{self.database.instance}-{self.owner}",
+            lasting=False,
+            login=None if user is None else Login(user=user, password=config.announce_password),
+            tls=Tls(ca=None if ca is None else str(ca)),
+        )
+        self.services.append(
+            Announcing(
+                self.clock,
+                self.signals,
+                announcements,
+                terms,
+                instance=self.database.instance,
+                keep=config.announce_keep,
+            )
+        )
 
     def _lost(self, run: Run) -> str | None:
         return self.sources.lost(run)

@@ -10,10 +10,12 @@ import pydantic
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 import specs
+from connectors.abc import SettingsError
+from connectors.broker.address import parse
 from orchestrator.domain.clock import DAY, SECOND
 
 FILE = "orch.yaml"
-SECRETS = frozenset({"bacalhau_token", "bacalhau_password"})
+SECRETS = frozenset({"bacalhau_token", "bacalhau_password", "announce_password"})
 """Settings that have no option: a command line is there for every user of the machine to read."""
 
 
@@ -93,6 +95,23 @@ class Config(BaseModel):
     allow_private_callbacks: bool = Field(
         default=False, description="Let callbacks go to private and loopback addresses."
     )
+    announce: str | None = Field(
+        default=None,
+        description="mqtt://HOST:PORT or mqtts://HOST:PORT of the broker on which the state of "
+        "each run is published.",
+    )
+    announce_user: str | None = Field(default=None, description="User name at that broker.")
+    announce_password: str | None = Field(
+        default=None, repr=False, description="Password at that broker."
+    )
+    announce_ca: Path | None = Field(
+        default=None, description="PEM file of the authority behind that broker's certificate."
+    )
+    announce_keep: Duration = Field(
+        default=3600 * SECOND,
+        ge=SECOND,
+        description="How long that broker keeps how a run has ended.",
+    )
     max_in_flight: int = Field(
         default=32, ge=1, le=100_000, description="Jobs in the cluster at once, of all triggers."
     )
@@ -130,6 +149,18 @@ class Config(BaseModel):
             raise ValueError("tls_cert and tls_key belong together: give both or none")
         if self.bacalhau_password is not None and self.bacalhau_user is None:
             raise ValueError("bacalhau_password is given without bacalhau_user: give both")
+        for name in ("announce_user", "announce_ca"):
+            if getattr(self, name) is not None and self.announce is None:
+                raise ValueError(f"{name} is given without announce: give the broker's address")
+        if self.announce_password is not None and self.announce_user is None:
+            raise ValueError("announce_password is given without announce_user: give both")
+        if self.announce is not None:
+            try:
+                address = parse(self.announce)
+            except SettingsError as error:
+                raise ValueError(f"announce: {error}") from error
+            if self.announce_ca is not None and not address.tls:
+                raise ValueError("announce_ca does nothing with mqtt://: write mqtts://")
         return self
 
 

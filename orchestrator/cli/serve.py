@@ -80,7 +80,7 @@ def serve(
     goes on with them. A second signal ends it at once, which loses nothing either.
 
     Each setting is an option, a variable or a key of orch.yaml, in this order. Credentials have no
-    option: ORCH_BACALHAU_TOKEN, ORCH_BACALHAU_PASSWORD.
+    option: ORCH_BACALHAU_TOKEN, ORCH_BACALHAU_PASSWORD, ORCH_ANNOUNCE_PASSWORD.
     """
     try:
         chosen = settings.load(options, os.environ, config)

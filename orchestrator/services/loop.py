@@ -35,6 +35,8 @@ class Service(ABC):
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self.last_error: str = ""
+        self.trouble: str = ""
+        """What people should see although the loop goes on."""
         self._adopted = Signal()
         self._adopted_seen = -1
 
@@ -105,7 +107,7 @@ class Service(ABC):
                 wake_at = self.run_once()
                 if self.ahead and wake_at is not None:
                     self._prepare(wake_at, seen)
-                errors, self.last_error = 0, ""
+                errors, self.last_error = 0, self.trouble
             except Exception as error:  # noqa: BLE001  (a loop of the daemon must not die)
                 wait = min(_AFTER_ERRORS, _AFTER_ERROR * 2**errors)
                 errors = min(errors + 1, 10)

@@ -89,6 +89,14 @@ class Dialect(ABC):
     def subscribe(self, url: str, heard: Callable[[set[Topic]], None]) -> Callable[[], None]:
         """Hear what other orchestrators publish; returns what ends it."""
 
+    @abstractmethod
+    def announces(self, conn: Connection) -> bool:
+        """Whether the database writes a row of `announcements` for each run that changes."""
+
+    @abstractmethod
+    def announcing(self, on: bool) -> Sequence[str]:
+        """The statements that make it do so, or no more."""
+
     def companion(self, url: str) -> Companion:
         """Start what works beside the writer."""
         return Companion()

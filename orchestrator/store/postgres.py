@@ -19,6 +19,20 @@ _RECONNECT = 1.0  # seconds
 _ROWS = 1000  # of one INSERT: a statement has at most 65,535 parameters
 
 
+_ANNOUNCE = """\
+CREATE OR REPLACE FUNCTION orch_announce() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    INSERT INTO announcements AS a (run_id, revision) VALUES (NEW.id, 1)
+    ON CONFLICT (run_id) DO UPDATE SET revision = a.revision + 1;
+    RETURN NULL;
+END $$"""
+_ANNOUNCING = {
+    "runs_announced_new": "AFTER INSERT ON runs FOR EACH ROW",
+    "runs_announced": "AFTER UPDATE OF state, ended_at ON runs FOR EACH ROW"
+    " WHEN (OLD.state <> NEW.state OR OLD.ended_at IS DISTINCT FROM NEW.ended_at)",
+}
+
+
 class Postgres(Dialect):
     """PostgreSQL 13 or later, by psycopg 3."""
 
@@ -69,6 +83,22 @@ class Postgres(Dialect):
         conn.execute(
             text("SELECT pg_notify(:channel, :payload)"), {"channel": _CHANNEL, "payload": payload}
         )
+
+    def announces(self, conn: Connection) -> bool:
+        found = text(
+            "SELECT count(*) FROM pg_trigger"
+            " WHERE tgname = :name AND tgrelid = to_regclass('runs') AND NOT tgisinternal"
+        )
+        return bool(conn.scalar(found, {"name": "runs_announced"}))
+
+    def announcing(self, on: bool) -> Sequence[str]:
+        if not on:
+            return [f"DROP TRIGGER {name} ON runs" for name in _ANNOUNCING]
+        made = [
+            f"CREATE TRIGGER {name} {when} EXECUTE FUNCTION orch_announce()"
+            for name, when in _ANNOUNCING.items()
+        ]
+        return [_ANNOUNCE, *made]
 
     def subscribe(self, url: str, heard: Callable[[set[Topic]], None]) -> Callable[[], None]:
         stop = threading.Event()

@@ -376,6 +376,16 @@ arrivals = Table(
     sqlite_with_rowid=False,
 )
 
+# Runs whose state has changed since a broker was told of them, written by triggers of the database
+# where announcements are wanted.
+announcements = Table(
+    "announcements",
+    metadata,
+    Column("run_id", Text, primary_key=True),
+    Column("revision", BigInteger, nullable=False),  # counts the changes since
+    sqlite_with_rowid=False,
+)
+
 # Who did what.
 trail = Table(
     "trail",

@@ -44,6 +44,18 @@ def _prepare(engine: Engine, *, begin: str, pragmas: Sequence[str]) -> None:
     event.listen(engine, "begin", on_begin)
 
 
+_ANNOUNCE = (
+    "INSERT INTO announcements (run_id, revision) VALUES (NEW.id, 1)"
+    " ON CONFLICT (run_id) DO UPDATE SET revision = revision + 1;"
+)
+_ANNOUNCING = {
+    "runs_announced_new": f"AFTER INSERT ON runs BEGIN {_ANNOUNCE} END",
+    "runs_announced": "AFTER UPDATE OF state, ended_at ON runs"
+    " WHEN OLD.state <> NEW.state OR OLD.ended_at IS NOT NEW.ended_at"
+    f" BEGIN {_ANNOUNCE} END",
+}
+
+
 class Sqlite(Dialect):
     """SQLite 3.35 or later."""
 
@@ -101,6 +113,15 @@ class Sqlite(Dialect):
 
     def subscribe(self, url: str, heard: Callable[[set[Topic]], None]) -> Callable[[], None]:
         return lambda: None
+
+    def announces(self, conn: Connection) -> bool:
+        statement = "SELECT count(*) FROM sqlite_master WHERE type = 'trigger' AND name = ?"
+        return bool(conn.exec_driver_sql(statement, ("runs_announced",)).scalar())
+
+    def announcing(self, on: bool) -> Sequence[str]:
+        if not on:
+            return [f"DROP TRIGGER {name}" for name in _ANNOUNCING]
+        return [f"CREATE TRIGGER {name} {does}" for name, does in _ANNOUNCING.items()]
 
     def companion(self, url: str) -> Companion:
         return WalCopier(Path(str(make_url(url).database)))
