@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.soak import files, queues
+from tests.soak import files, mqtt, queues
 from tests.soak.kafka import Plan, Soak
 from tests.soak.modes import MODES
 from tests.support.elasticmq import ElasticMq
@@ -29,6 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _files(options, seed, place)
     elif options.source == "queues":
         _queues(options, seed, place)
+    elif options.source == "mqtt":
+        _mqtt(options, seed, place)
     else:
         _kafka(options, seed, place)
     shutil.rmtree(place)
@@ -58,7 +60,7 @@ def _queues(options: argparse.Namespace, seed: int, place: Path) -> None:
     try:
         plan = queues.Plan(
             seed=seed,
-            messages=options.messages,
+            messages=queues.Plan.messages if options.messages is None else options.messages,
             kills=queues.Plan.kills if options.kills is None else options.kills,
         )
         _say(f"{plan}")
@@ -71,6 +73,21 @@ def _queues(options: argparse.Namespace, seed: int, place: Path) -> None:
         )
     finally:
         server.close()
+
+
+def _mqtt(options: argparse.Namespace, seed: int, place: Path) -> None:
+    plan = mqtt.Plan(
+        seed=seed,
+        messages=mqtt.Plan.messages if options.messages is None else options.messages,
+        kills=mqtt.Plan.kills if options.kills is None else options.kills,
+    )
+    _say(f"{plan}")
+    result = mqtt.Soak(plan, place / "mqtt", _say).run()
+    _say(
+        f"mqtt: {result.messages:,} messages in {result.runs:,} runs, {result.attempts:,} attempts,"
+        f" {result.dead:,} runs dead, with an id each in one run, without one {result.twice:,} of"
+        f" {plan.plain:,} in two, audit ok, {result.seconds:.0f} s"
+    )
 
 
 def _kafka(options: argparse.Namespace, seed: int, place: Path) -> None:
@@ -100,10 +117,12 @@ def _kafka(options: argparse.Namespace, seed: int, place: Path) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
-    parser.add_argument("source", choices=["kafka", "files", "queues"], help="what is soaked")
+    parser.add_argument(
+        "source", choices=["kafka", "files", "queues", "mqtt"], help="what is soaked"
+    )
     parser.add_argument("--mode", action="append", choices=MODES, help="default: one after another")
     parser.add_argument("--records", type=int, default=Plan.records, help="or lines")
-    parser.add_argument("--messages", type=int, default=queues.Plan.messages)
+    parser.add_argument("--messages", type=int, help="of queues: 100,000; of mqtt: 50,000")
     parser.add_argument("--partitions", type=int, default=Plan.partitions)
     parser.add_argument("--kills", type=int, help="of the daemon; files: 10, else 20")
     parser.add_argument("--broker-restarts", type=int, default=Plan.broker_restarts)

@@ -221,14 +221,28 @@ class Peer:
         within: float = 60.0,
     ) -> None:
         """Publish; returns once the broker has it all."""
+        sent = [
+            self.send(topic, body, qos=qos, retain=retain, properties=properties) for body in bodies
+        ]
+        for one in sent:
+            one.wait_for_publish(within)
+            assert one.is_published(), "the broker has it"
+
+    def send(
+        self,
+        topic: str,
+        body: str | bytes,
+        *,
+        qos: int = 1,
+        retain: bool = False,
+        properties: Sequence[tuple[str, str]] = (),
+    ) -> paho.MQTTMessageInfo:
+        """Publish, and wait for nothing."""
         told = None
         if properties:
             told = Properties(PacketTypes.PUBLISH)
             told.UserProperty = list(properties)
-        sent = [self.client.publish(topic, body, qos, retain, properties=told) for body in bodies]
-        for one in sent:
-            one.wait_for_publish(within)
-            assert one.is_published(), "the broker has it"
+        return self.client.publish(topic, body, qos, retain, properties=told)
 
     def close(self) -> None:
         """Leave."""
