@@ -127,12 +127,16 @@ class Api:
         stream: bool = False,
         read_timeout: float | None = _READ,
     ) -> requests.Response:
-        """Ask. Raises Refused for a problem, CliError where no orchestrator answers."""
+        """Ask. Raises Refused for a problem, CliError where no orchestrator answers.
+
+        A path without a slash at its beginning is below /api/v1.
+        """
+        place = path if path.startswith("/") else f"/api/v1/{path}"
         asked = {k: _parameter(v) for k, v in (params or {}).items() if v is not None}
         try:
             response = self._session.request(
                 method,
-                f"{self.url}/api/v1/{path}",
+                f"{self.url}{place}",
                 json=body,
                 data=data,
                 headers=headers,

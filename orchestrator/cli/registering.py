@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import specs
-from connectors.abc import SettingsError, SourceConnector
+from connectors.abc import SettingsError, SourceConnector, TimeConnector
 from connectors.registry import Registry
 from orchestrator.cli import files, output
 from orchestrator.cli.errors import USAGE, CliError, usage
@@ -91,6 +91,9 @@ def _bare(registry: Registry, request: Request) -> specs.Document:
 def _default_name(registry: Registry, kind: str, values: Mapping[str, Any]) -> str:
     """What a trigger without a name is called: its kind and its source, `kafka-logs`."""
     connector = registry.get(kind)
+    when: Any = values.get("when")
+    if isinstance(connector, TimeConnector) and when:
+        return _slug(kind, when if isinstance(when, str) else str(when[0]))
     if not isinstance(connector, SourceConnector):
         raise usage("--name is missing: say what the trigger is to be called")
     try:
@@ -99,7 +102,11 @@ def _default_name(registry: Registry, kind: str, values: Mapping[str, Any]) -> s
         )
     except SettingsError:
         return kind  # what is wrong with the settings is told together with everything else
-    words = re.sub(r"[^a-z0-9]+", "-", " ".join(map(str, source.values())).lower())
+    return _slug(kind, " ".join(map(str, source.values())))
+
+
+def _slug(kind: str, text: str) -> str:
+    words = re.sub(r"[^a-z0-9]+", "-", text.lower())
     return f"{kind}-{words}"[:_LONGEST_NAME].strip("-")
 
 

@@ -7,6 +7,7 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from connectors.abc import Demand, DemandConnector
 from connectors.push import PushConnector
 from connectors.services import ServiceConnector, ServicePlan
 from orchestrator.operations.checking import CheckedFile
@@ -19,12 +20,22 @@ def when_due(checked: CheckedFile) -> str:
     """When a trigger fires, such as `every 15 s`, or what it reads."""
     if checked.schedule is not None:
         return checked.schedule.describe()
+    if isinstance(checked.connector, DemandConnector):
+        return _asked_for(checked.file.name, checked.connector.demand(checked.file.settings))
     source = checked.connector.identity(checked.file.settings)
     if isinstance(checked.connector, ServiceConnector):
         return _kept(checked.connector.plan(checked.file.settings))
     if not source and isinstance(checked.connector, PushConnector):
         return f"events come to /hooks/{checked.file.name}"
     return ", ".join(f"{key} {value}" for key, value in source.items())
+
+
+def _asked_for(name: str, demand: Demand) -> str:
+    if demand.after:
+        for_each = " for one due time" if demand.same_time else ""
+        return f"after {' and '.join(demand.after)}{for_each}"
+    also = ", and of those that name no template" if demand.default else ""
+    return f"runs are asked for: orch jobs submit {name}{also}"
 
 
 def _kept(plan: ServicePlan) -> str:

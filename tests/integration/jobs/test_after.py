@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from orchestrator.domain.clock import DAY, SECOND, to_rfc3339
+from orchestrator.store.outbox import Callback, Outbox, put
 from orchestrator.store.schema import arrivals, edges, outbox
 from tests.support.api import Api, serving, trigger
 from tests.support.inprocess import Orch, ShiftedClock
@@ -181,6 +182,21 @@ def test_deleted_triggers_follow_nobody(graph: Api) -> None:
     graph.delete("/triggers/gone", 202)
     with app.database.read() as conn:
         assert conn.execute(edges.select().where(edges.c.trigger_uid == uid)).all() == []
+
+
+def test_a_word_that_comes_twice_counts_once(graph: Api) -> None:
+    """Delivered again, as after a death before it was noted, a success makes no second run."""
+    app = graph.orch.app
+    graph.post("/triggers", follows("lone", "solo"), 201)
+    said = {"run": "r1", "trigger": "solo", "key": "k", "origin": "job", "due_at": 0}
+    word = Callback(event="after", target={"after": "lone"}, payload=said)
+    app.callbacks.stop()  # delivered by this test alone
+    app.database.write(lambda tx: put(tx, "r1", [word], app.clock.now()), "test")
+    pending = Outbox(app.database).pending(app.clock.now())
+    for _ in range(3):
+        app.callbacks._chain.arrive(pending[0])
+    assert len(runs_of(graph, "lone")) == 1
+    assert Outbox(app.database).pending(app.clock.now()) == []
 
 
 def test_paused_follower_gets_its_word_later(desk: Desk) -> None:
