@@ -43,6 +43,8 @@ class Log:
         default_factory=dict[str, tuple[str, int, int]]
     )
     """By partition: run id, attempt, position that a consumer has committed."""
+    offline: dict[str, str] = field(default_factory=dict[str, str])
+    """Partitions that cannot be read, each with why."""
     fault: Callable[[], None] | None = None  # called by every poll
     committed: dict[str, str] = field(default_factory=dict[str, str])
     kept: list[RunRef] = field(default_factory=list[RunRef])
@@ -98,7 +100,8 @@ class LogSource(StreamSource):
         found: list[Batch] = []
         with self._log.lock:
             for want in wants:
-                found += self._plan(want)
+                if want.partition not in self._log.offline:
+                    found += self._plan(want)
         return found
 
     def _plan(self, want: Want) -> list[Batch]:
@@ -159,6 +162,9 @@ class LogSource(StreamSource):
 
     def lag(self) -> Mapping[str, int]:
         return dict(self._lag)
+
+    def troubles(self) -> Mapping[str, str]:
+        return dict(self._log.offline)
 
     def starts(self) -> Mapping[str, str]:
         return {p: str(start) for p, start in self._log.starts.items()}

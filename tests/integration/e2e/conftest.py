@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bacalhau_client.devnode import DevNode, DevNodeConfig
 from tests.support.inprocess import Orch, Witness
 from tests.support.jobs import IMAGES
+from tests.support.logsource import Log, LogConnector, log_registry
 from tests.support.proxy import Proxy
 
 
@@ -42,3 +44,26 @@ def orch(tmp_path: Path, proxy: Proxy) -> Iterator[Orch]:
     """An orchestrator that reaches the node through the proxy."""
     with Orch.start(tmp_path / "orch", proxy.url) as orch:
         yield orch
+
+
+@pytest.fixture
+def logs() -> LogConnector:
+    """The connector, with one log of one partition."""
+    connector = LogConnector()
+    connector.logs["main"] = Log(starts={"p0": 0}, ends={"p0": 0})
+    return connector
+
+
+@pytest.fixture
+def start(tmp_path: Path, node: DevNode, logs: LogConnector) -> Iterator[Callable[..., Orch]]:
+    """Start an orchestrator on the one data directory; the test may stop it and start another."""
+    started: list[Orch] = []
+
+    def begin(**settings: Any) -> Orch:
+        orch = Orch.start(tmp_path / "orch", node.url, registry=log_registry(logs), **settings)
+        started.append(orch)
+        return orch
+
+    yield begin
+    for orch in started:
+        orch.app.stop()
