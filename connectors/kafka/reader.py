@@ -26,7 +26,7 @@ PARTITION_BYTES = 2**20
 FETCH_WAIT_MS = 100
 """How long a broker may wait for the first record. Meanwhile it is asked for nothing else: a
 partition that joins those that are read waits so long."""
-QUEUE_BYTES = 16 * 2**20
+QUEUE_BYTES = 4 * 2**20
 """What a client may read ahead, beyond one answer of each broker."""
 
 
