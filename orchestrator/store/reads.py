@@ -175,15 +175,17 @@ class Reads:
     def run_counts(self, trigger_uid: str | None = None) -> dict[str, int]:
         """How many runs are open, by state; and how many are dead and not discarded."""
         conditions = [] if trigger_uid is None else [runs.c.trigger_uid == trigger_uid]
+        # Of all triggers by the indexes of what flies and what waits: a million may wait.
+        seen = runs.c.ended_at.is_(None) if trigger_uid is not None else schema.in_flight
+        waiting = {} if trigger_uid is not None else {"pending": sum(self.queue_counts().values())}
         with self._db.read() as conn:
             open_ = conn.execute(
-                select(runs.c.state, func.count())
-                .where(runs.c.ended_at.is_(None), *conditions)
-                .group_by(runs.c.state)
+                select(runs.c.state, func.count()).where(seen, *conditions).group_by(runs.c.state)
             )
             counts = {
                 **dict.fromkeys(("pending", "submitting", "running"), 0),
                 **{state: count for state, count in open_},
+                **waiting,
             }
             counts["dead"] = (
                 conn.scalar(
@@ -302,14 +304,17 @@ class Reads:
 
     def queue_counts(self) -> dict[str, int]:
         """Why pending runs wait, by their queue."""
-        statement = (
-            select(runs.c.queue, func.count())
-            .where(runs.c.ended_at.is_(None), runs.c.queue.is_not(None))
-            .group_by(runs.c.queue)
-        )
-        counts = dict.fromkeys((str(queue) for queue in Queue), 0)
+        waits = {
+            Queue.LINE: schema.is_in_line,
+            Queue.DELAYED: schema.is_delayed,
+            Queue.FUTURE: schema.is_future,
+            Queue.READY: schema.is_ready,
+        }
         with self._db.read() as conn:
-            return counts | {queue: count for queue, count in conn.execute(statement)}
+            return {
+                str(queue): conn.scalar(select(func.count()).where(condition)) or 0
+                for queue, condition in waits.items()
+            }
 
     def _uids(self, name: str) -> list[str]:
         """The trigger of this name, deleted ones of the same name included."""

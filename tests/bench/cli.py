@@ -23,6 +23,7 @@ BENCHMARKS = {
     "files": "a file that is followed, against tail -F | wc -l",
     "streams": "from a Kafka broker into files, against loops that only read",
     "ranges": "from a record in Kafka to its run and its accepted job",
+    "jobs": "jobs asked for per second, over HTTP and in bulk; a million of the future",
     "queues": "messages of SQS received and deleted, against plain loops; many quiet queues",
 }
 
