@@ -25,7 +25,7 @@ from orchestrator.store.values import Flight, Run
 
 _log = structlog.get_logger(__name__)
 _BATCH = 64  # runs a claim
-_BACKLOG = 8  # attempts a thread: waiting for it, in it, or waiting for their commit
+_BACKLOG = 16  # attempts a thread: waiting for it, in it, or waiting for their commit
 _RETRY_DOUBT = 500_000  # µs: how soon a name is looked up after an unclear answer
 _RETRY_DOUBT_AT_MOST = 5 * SECOND
 

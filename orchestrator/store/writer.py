@@ -29,7 +29,7 @@ from orchestrator.store.errors import Unavailable
 T = TypeVar("T")
 
 _MAX_BATCH = 128  # operations a transaction; keeps the wait of the first one bounded
-_APART = 0.02  # seconds between two commits of patient operations alone
+_APART = 0.05  # seconds between two commits of patient operations alone
 
 
 @dataclass
