@@ -30,6 +30,10 @@ _CONFIG = """\
 listener {port} 127.0.0.1
 allow_anonymous {anonymous}
 log_dest stderr
+log_type error
+log_type warning
+log_type notice
+log_type subscribe
 persistence true
 persistence_location {place}/
 autosave_interval 1800
@@ -150,6 +154,10 @@ class Mosquitto:
     def said(self) -> str:
         """The end of its log."""
         return self._log.read_text(errors="replace")[-2000:] if self._log.exists() else ""
+
+    def subscribed(self, filter_: str) -> bool:
+        """Whether somebody has subscribed to a filter since it was made."""
+        return self._log.exists() and f" {filter_}\n" in self._log.read_text(errors="replace")
 
     def peer(self, client_id: str = "", **options: Any) -> Peer:
         """A client past the connector, with the rights of the first user."""
