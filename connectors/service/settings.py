@@ -52,7 +52,7 @@ def _target(value: object) -> object:
 
 
 class BackoffSettings(BaseModel):
-    """How long a copy waits whose lives end too soon."""
+    """The pauses between lives that end too soon."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
