@@ -36,9 +36,9 @@ def table_sql(
 
     Leave out the lines of columns that a table has already.
     """
-    from connectors.tables import DIALECTS, BadName, migration, parse_table
+    from connectors.tables import DIALECTS, BadName, TableDialect, migration, parse_table
 
-    known = {str(one): one for one in DIALECTS}
+    known: dict[str, TableDialect] = {one: one for one in DIALECTS}
     if dialect not in known:
         raise usage(f"--dialect: {dialect!r} is none: write {', '.join(DIALECTS)}")
     try:

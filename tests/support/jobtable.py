@@ -36,6 +36,7 @@ class JobTable:
         make: bool = True,
     ) -> None:
         self.kind: Kind = kind
+        self._server: MariaDb | None = None
         self.connection = connection
         self._settings = dict(settings)
         self.name = parse_table(table)
@@ -59,7 +60,9 @@ class JobTable:
         """In a new database of a server."""
         database = server.new_database()
         settings: dict[str, JSON] = {"dsn": server.dsn(database), "password": {"secret": "DB"}}
-        return cls("mysql", server.connect(database), settings, **options)
+        made = cls("mysql", server.connect(database), settings, **options)
+        made._server = server
+        return made
 
     @classmethod
     def sqlite(cls, directory: Path, **options: Any) -> JobTable:
@@ -68,6 +71,16 @@ class JobTable:
         connection = sqlite3.connect(path, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA journal_mode = WAL")
         return cls("sqlite", connection, {"dsn": f"sqlite:///{path}"}, **options)
+
+    def again(self) -> JobTable:
+        """The same table, by another connection."""
+        if self.kind == "postgresql":
+            other: Any = psycopg.connect(self.connection.info.dsn, autocommit=True)
+        else:
+            database = str(self._settings["dsn"]).rpartition("/")[2]
+            assert self._server is not None
+            other = self._server.connect(database)
+        return JobTable(self.kind, other, self._settings, table=str(self.name), make=False)
 
     def settings(self, **more: JSON) -> dict[str, JSON]:
         """Of a trigger that reads it."""
