@@ -158,7 +158,8 @@ class Config(BaseModel):
             try:
                 address = parse(self.announce)
             except SettingsError as error:
-                raise ValueError(f"announce: {error}") from error
+                problem = error.problems[0]
+                raise ValueError(f"{problem.message}. For announce {problem.remedy}") from error
             if self.announce_ca is not None and not address.tls:
                 raise ValueError("announce_ca does nothing with mqtt://: write mqtts://")
         return self
@@ -253,7 +254,7 @@ def _sentence(error: Any, places: Mapping[str, str]) -> str:
     if not name:
         # A rule over several settings: where it names one that was given, that is the place.
         name = next((n for n in Config.model_fields if n in message and n in places), "")
-        if "HOST:PORT" in message or "IPv6" in message:
+        if message.startswith("write HOST:PORT") or "IPv6" in message:
             name = "listen"
     if not name:
         return message

@@ -38,7 +38,7 @@ def parse(text: str) -> Address:
     except ValueError as reason:
         raise error(f"{shown(text)} is no address of a broker", _REMEDY) from reason
     if "@" in parts.netloc:
-        remedy = "leave it out, and name them under `security`"
+        remedy = "leave it out: users and passwords have settings of their own"
         raise error("the address holds a user or password", remedy)
     if parts.scheme not in _PORTS or not _HOST.fullmatch(host) or port == 0:
         raise error(f"{shown(text)} is no address of a broker", _REMEDY)

@@ -63,6 +63,12 @@ def test_an_empty_variable_is_none() -> None:
         ("a: [\n", ["orch.yaml:", "not YAML"]),
         ("listen: nowhere\n", ["orch.yaml:1: listen", "HOST:PORT"]),
         ("bacalhau_password: hidden\n", ["bacalhau_user"]),
+        ("announce: 127.0.0.1:1883\n", ["orch.yaml:1: announce", "mqtt://HOST:PORT"]),
+        ("announce: mqtt://u:hidden@h\n", ["orch.yaml:1: announce", "holds a user or password"]),
+        ("announce: mqtt://h\nannounce_password: hidden\n", ["announce_user"]),
+        ("announce_user: u\n", ["orch.yaml:1: announce_user", "without announce"]),
+        ("announce: mqtt://h\nannounce_ca: /ca\n", ["announce_ca", "write mqtts://"]),
+        ("announce: mqtt://h\nannounce_keep: 10\n", ["orch.yaml:2: announce_keep", "no unit"]),
     ],
 )
 def test_a_bad_file_is_told_with_its_line(text: str, words: list[str]) -> None:
