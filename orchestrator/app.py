@@ -11,6 +11,8 @@ import structlog
 
 from bacalhau_client import BacalhauClient, BasicAuth, BearerAuth, RetryPolicy
 from connectors.abc import TimeConnector
+from connectors.broker.address import parse
+from connectors.broker.library import need
 from connectors.registry import Registry
 from orchestrator.config import Config
 from orchestrator.domain.clock import SECOND, Clock, SystemClock
@@ -325,8 +327,8 @@ class App:
         announcements.switch(config.announce is not None)
         if config.announce is None:
             return
-        # The library is an extra, and only needed here.
-        from connectors.broker.address import parse
+        need("`announce`")
+        # Loaded on use, so that a daemon without it stays small.
         from connectors.broker.link import Terms
         from connectors.broker.security import Login, Tls
         from orchestrator.services.announcing import Announcing

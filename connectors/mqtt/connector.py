@@ -8,6 +8,7 @@ from typing import ClassVar
 import pydantic
 
 from connectors.abc import JSON, Overlap
+from connectors.broker.library import need
 from connectors.mqtt.settings import MqttSettings, parse_settings
 from connectors.queues import Inbox, QueueConnector, QueueSource
 from connectors.streams import SourceContext
@@ -47,6 +48,7 @@ class MqttConnector(QueueConnector):
     def open(
         self, settings: Mapping[str, JSON], context: SourceContext, inbox: Inbox
     ) -> QueueSource:
+        need("kind mqtt")
         # Loaded on use, so that a daemon without such triggers stays small.
         from connectors.mqtt.source import MqttSource
 
