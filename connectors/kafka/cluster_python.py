@@ -7,7 +7,7 @@ import time
 from base64 import urlsafe_b64encode
 from collections.abc import Callable, Collection, Mapping
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 from connectors.kafka.cluster import (
@@ -23,6 +23,7 @@ from connectors.kafka.faults import asking, fault, from_kafka_python
 from connectors.streams import SourceError, SourceRefused, SourceUnavailable
 
 T = TypeVar("T")
+Received: TypeAlias = tuple[bytes, Exception | None]
 
 # Untyped: the stubs that pyright brings describe an older version.
 _admin: Any = import_module("kafka.admin")
@@ -252,6 +253,13 @@ class Network:
             connection = connect(*arguments, **more)
             if not connection.init_future.is_done:
                 connection.init_future.add_errback(self._failed)
+                made = connection.connection_made
+
+                def connection_made(transport: Any) -> None:
+                    transport._sock_recv = to_the_end(transport._sock_recv)
+                    made(transport)
+
+                connection.connection_made = connection_made
             return connection
 
         self._manager.get_connection = get_connection
@@ -269,3 +277,23 @@ class Network:
         """End what a client that was never made has begun."""
         if self._client is not None:
             self._client.close()
+
+
+def to_the_end(receive: Callable[[], Received]) -> Callable[[], Received]:
+    """What a transport receives with: what came in is given out before how it ended.
+
+    The library throws away what it reads together with the end of a connection, and a broker that
+    refuses a password hangs up right behind its answer.
+    """
+    ends: list[Exception] = []
+
+    def received() -> Received:
+        if ends:
+            return b"", ends.pop()
+        content, end = receive()
+        if content and end is not None:
+            ends.append(end)
+            return content, None
+        return content, end
+
+    return received
