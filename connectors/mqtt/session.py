@@ -113,7 +113,8 @@ class Session:
             name=f"mqtt-{self._context.trigger}",
             received=lambda message: self._received(name, message),
             released=self._released,
-            reads=self._reads,
+            # Answers come behind whatever the broker delivers at once.
+            reads=lambda: not self._subscribed or self._reads(),
         )
         with self._lock:
             if self._closed:

@@ -92,6 +92,26 @@ def test_a_batch_does_not_wait_for_more_than_the_broker_gives(
     assert source.ceiling == 20
 
 
+def test_whoever_has_no_place_left_connects_all_the_same(
+    broker: ScriptedBroker, runner: Runner
+) -> None:
+    """The answers of the broker are read, although no message would be."""
+    broker.present = True
+    source = runner.open(batch_size=3, max_inflight=3, batch_window="1h")
+    runner.connected()
+    for mid in range(1, 10):
+        broker.publish("t/a", b"x", mid)
+    until(lambda: (source.lag() or 0) > 3, "there is no place left", show=source.lag)
+    broker.drop()
+    until(lambda: not source.listening, "the connection is lost")
+    assert runner.poll() == ()
+    assert source.listening
+    for mid in range(1, 10):
+        broker.publish("t/a", b"x", mid, dup=True)
+    messages = runner.come(9)
+    assert len({message.id for message in messages}) == 9
+
+
 def test_a_session_that_is_lost_frees_its_numbers(broker: ScriptedBroker, runner: Runner) -> None:
     """And what was received but handed to nobody is all that is left of it."""
     source = runner.open(batch_window="1h")
