@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -79,6 +79,9 @@ class Discovery:
     partitions: Mapping[str, str]
     """Each partition's name and the position at which a new one begins. Those that are known
     already may be left out. A name is stable, and at most 200 printable characters long."""
+    over: Collection[str] = ()
+    """Known partitions at `END` of which the source has nothing left, so that it would not find
+    them again: they are forgotten once the ledger has none of their runs any more."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import errno
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -48,7 +48,7 @@ class Lives:
         self._symlinks = symlinks
         self._clock = clock
         self._names: set[str] = set()
-        self._ended: dict[str, list[Identity]] = {}
+        self._ended: dict[str, dict[str, Identity]] = {}  # by the label of their birthplace
         self._judged: set[tuple[int, int, int, int]] = set()
         self.by_name: dict[str, Life] = {}
 
@@ -60,9 +60,7 @@ class Lives:
             if ended is not None:
                 ended.detach()
             mine = identity(partition)
-            others = self._ended.setdefault(mine.label, [])
-            if mine not in others:
-                others.append(mine)
+            self._ended.setdefault(mine.label, {})[partition] = mine
             return None
         life = self.by_name.get(partition)
         if life is None:
@@ -70,6 +68,43 @@ class Lives:
             self.by_name[partition] = life
         life.known = True
         return life
+
+    def known(self, partitions: Collection[str]) -> None:
+        """Whoever runs this knows no other partitions that have ended."""
+        for ended in self._ended.values():
+            for partition in ended.keys() - partitions:
+                del ended[partition]
+                self._names.discard(partition)
+
+    def over(self) -> list[str]:
+        """Ended partitions whose content is not where rotating puts it any more: nobody could take
+        it for a new one."""
+        found: list[str] = []
+        for ended in self._ended.values():
+            with suppress(OSError, Damaged, SourceError):  # then it cannot be told
+                found += self._removed(ended)
+        return found
+
+    def _removed(self, ended: Mapping[str, Identity]) -> list[str]:
+        born = next((mine.born for mine in ended.values()), None)
+        if born is None:
+            return []
+        heads: list[bytes] = []
+        files = list(beside(self._pattern, born))
+        if not files:
+            return []  # perhaps nothing is mounted there now
+        for file in files:
+            if file.parts == born or rotated(file.parts, born):
+                opened = self._open(file)
+                try:
+                    heads.append(opened.read(0, HEAD))
+                finally:
+                    opened.close()
+        return [
+            partition
+            for partition, mine in ended.items()
+            if not any(mine.begins(head) for head in heads)
+        ]
 
     def look(self, since: int | None = None) -> Look:
         """Find where everything is now, and what is new; `since` is when somebody looked last,
@@ -349,7 +384,7 @@ class Lives:
             head = opened.read(0, HEAD)
         finally:
             opened.close()
-        if any(ended.begins(head) for ended in self._ended.get(born, ())):
+        if any(ended.begins(head) for ended in self._ended.get(born, {}).values()):
             return True
         for life in self.by_name.values():
             mine = life.identity

@@ -43,6 +43,8 @@ LOOK = 10.0
 """Seconds between two looks at everything, where changes are told."""
 LOOK_BLIND = 0.5
 """The same, where they are not."""
+RETIRE = 3600.0
+"""Seconds between two looks for contents that are over and not on the disk any more."""
 _DATA = MODIFY | CLOSE_WRITE | ATTRIB
 _SEARCH = 0.2  # seconds between two looks for a content that was in its file a moment ago
 _GONE = (
@@ -65,6 +67,7 @@ class FileSource(StreamSource):
         self._opened = False
         self._since: int | None = None
         self._look_at = 0.0
+        self._retire_at = 0.0
         self._told: set[str] = set()
         self._failure: SourceError | None = None
         self._wants: dict[str, Want] = {}
@@ -93,6 +96,7 @@ class FileSource(StreamSource):
         for partition, place in known.items():
             planned = None if place.planned == END else parse(place.planned)
             self._lives.tell(partition, planned)
+        self._lives.known(known.keys())
         began = time.time_ns()
         since, self._since = self._since, None
         self._look(since if known or nothing_yet else None)
@@ -103,7 +107,12 @@ class FileSource(StreamSource):
                     life.position = self._end(life)
                 new[life.partition] = str(life.position)
         self._memory.looked(began, nothing_yet=not known and (nothing_yet or not new))
-        return Discovery(identity=f"files {self._settings.path}", partitions=new)
+        over: Sequence[str] = ()
+        if time.monotonic() >= self._retire_at:
+            self._retire_at = time.monotonic() + RETIRE
+            over = self._lives.over()
+        identity = f"files {self._settings.path}"
+        return Discovery(identity=identity, partitions=new, over=over)
 
     def poll(self, wants: Sequence[Want], wait: float) -> Sequence[Batch]:
         deadline = time.monotonic() + wait

@@ -191,6 +191,8 @@ class Reader:
                 f"Pause the trigger and say `orch checkpoints restart {row.trigger} --reason …`"
             )
         else:
+            if found.over:
+                self._shelf.leftovers.retire(row.trigger_uid, found.over)
             new = {n: at for n, at in found.partitions.items() if n not in known}
             if row.identity is not None and not new:
                 return

@@ -1,21 +1,23 @@
-"""What is left of runs when they have ended: dead ones to tend, objects to remove."""
+"""What is left of runs when they have ended: dead ones to tend, objects to
+remove, partitions to forget."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, exists, select, update
 
 from orchestrator.domain.signals import Topic
 from orchestrator.store import schema
 from orchestrator.store.database import Database, canonical
 from orchestrator.store.lines import hold, move_done, promote
 from orchestrator.store.outbox import Callback, put
-from orchestrator.store.schema import runs
+from orchestrator.store.schema import partitions, runs
 from orchestrator.store.streams import How
+from orchestrator.store.telling import chunks
 from orchestrator.store.writer import Tx
 
 _AT_ONCE = 200
@@ -146,6 +148,25 @@ class Leftovers:
         )
         with self._db.read() as conn:
             return [(row.id, json.loads(row.payload)) for row in conn.execute(statement)]
+
+    def retire(self, trigger_uid: str, names: Collection[str]) -> int:
+        """Forget those of these partitions that are at their end and done, and have no run in the
+        ledger; returns how many."""
+        has_runs = exists().where(
+            runs.c.trigger_uid == partitions.c.trigger_uid, runs.c.partition == partitions.c.name
+        )
+        over = partitions.c.planned.is_(None) & partitions.c.done.is_(None) & ~has_runs
+
+        def operation(tx: Tx) -> int:
+            mine = partitions.c.trigger_uid == trigger_uid
+            return sum(
+                tx.conn.execute(
+                    delete(partitions).where(mine, partitions.c.name.in_(chunk), over)
+                ).rowcount
+                for chunk in chunks(list(names))
+            )
+
+        return self._db.write(operation, "retire")
 
     def inputs(self, trigger_uid: str) -> Iterator[list[dict[str, Any]]]:
         """The input sources of all of a trigger's runs that have any, as of one moment."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -450,3 +451,21 @@ def test_keys_of_ranges_are_read_back(partition: str, start: str, end: str) -> N
         key = batch_key(partition, batch, generation=generation, ordinal=0)
         assert read_key(key) == (partition, start, end)
     assert read_key("2026-03-29T01:00:00Z") is None
+
+
+def test_a_partition_that_is_over_goes_after_its_runs(stream: Stream) -> None:
+    """One that is not at its end, or of which the ledger still tells, stays."""
+    stream.sources.found(stream.uid, "one", {"p1": "0"})
+    [batch] = stream.batches(stream.place(), 10)
+    last = replace(batch, end="end")
+    stream.streams.take_in(stream.row, {stream.place(): [last]}, HOW)
+    names = ["p0", "p1", "p9"]
+    retire = stream.leftovers.retire
+    assert retire(stream.uid, names) == 0
+    stream.finish(stream.ledger.runs()[0])
+    assert retire(stream.uid, names) == 0
+    stream.ledger.clock.advance(60 * SECOND)
+    assert stream.ledger.retention.sweep(stream.ledger.clock.now()) == 1
+    assert retire("another", names) == 0
+    assert retire(stream.uid, names) == 1
+    assert [place.name for place in stream.sources.partitions(stream.uid)] == ["p1"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -432,6 +433,20 @@ def test_sources_wait_longer_for_what_runs(bench: Bench) -> None:
 
 def objects(place: Path) -> set[Path]:
     return {path for path in place.rglob("*") if path.is_file()}
+
+
+def test_ten_thousand_messages_are_one_run(bench: Bench, tmp_path: Path) -> None:
+    """Gathered over many polls, in one object, in the order in which they came."""
+    ids = [f"m{n:05}" for n in range(10_000)]
+    bench.open(listing=True, batch_size=10_000, window_ms=60_000, storage=f"{tmp_path / 'files'}")
+    for start in range(0, 10_000, 1000):
+        bench.queue.listed += ids[start : start + 1000]
+        assert bench.keys() == []
+        bench.receiving.turn()
+    [run] = bench.ledger.runs()
+    assert run.data["batch"]["count"] == 10_000
+    [file] = objects(tmp_path / "files")
+    assert [json.loads(line)["id"] for line in file.read_bytes().splitlines()] == ids
 
 
 def test_what_was_packed_and_is_in_no_run_is_removed_after_hours(
