@@ -12,7 +12,9 @@ import json
 import os
 import sys
 import time
+from collections.abc import Mapping
 from datetime import datetime
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
@@ -25,13 +27,13 @@ MARGIN = 2.0
 class Pulse:
     """Says that the task is well, and knows how long it may go on."""
 
-    def __init__(self, env):
+    def __init__(self, env: Mapping[str, str]) -> None:
         self.every, self.lease = float(env["ORCH_HEARTBEAT"]), float(env["ORCH_LEASE"])
         self.url = f"{env['ORCH_URL']}/api/v1/runs/{env['ORCH_RUN_ID']}/heartbeat"
         self.token, self.execution = env["ORCH_TOKEN"], env.get("BACALHAU_EXECUTION_ID", "")
         self.heard = time.monotonic()  # when the last one that was taken had been *sent*
 
-    def beat(self, **said):
+    def beat(self, **said: Any) -> dict[str, Any] | None:
         """Send one; returns the answer, or None. Ends the task when it has to leave."""
         sent = time.monotonic()
         body = json.dumps({"execution": self.execution, **said}).encode()
@@ -39,8 +41,8 @@ class Pulse:
         request = Request(self.url, body, headers, method="PUT")  # noqa: S310 - orch's own
         try:
             with urlopen(request, timeout=self.lease / 3) as answer:  # noqa: S310
-                self.heard, found = sent, json.load(answer)
-                return found
+                self.heard = sent
+                return json.load(answer)
         except HTTPError as error:
             if error.code in REFUSED:
                 sys.exit(LEFT)
@@ -51,7 +53,7 @@ class Pulse:
         return None
 
 
-def step(env, at):
+def step(env: Mapping[str, str], at: int) -> int:
     """Do a piece of work; returns from where the next one begins. Your own work goes here."""
     if not env.get("SERVICE_FILE"):
         return at + 1
@@ -65,7 +67,7 @@ def step(env, at):
     return at + len(line)
 
 
-def main(env):
+def main(env: Mapping[str, str]) -> None:
     """Work for one life."""
     deadline = datetime.fromisoformat(env["ORCH_DEADLINE"]).timestamp() - MARGIN
     pulse = Pulse(env)

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
 from connectors.abc import JSON
 from connectors.push import PushRefused, PushRequest, Receiver, Taken
 from connectors.queues import Message
+from connectors.services import Scale
 from connectors.streams import SourceContext
 from orchestrator.services import hooks as module
 from orchestrator.services.definitions import Definitions, to_body
 from orchestrator.services.hooks import Hooks
 from orchestrator.services.opening import Opener
 from orchestrator.services.reader import Shelf
+from orchestrator.store.copies import Copies
 from orchestrator.store.database import canonical
 from orchestrator.store.errors import Missing
 from orchestrator.store.inbox import Inboxes
@@ -63,6 +66,10 @@ class Connector(MemoryConnector):
         return self.made[-1]
 
 
+def _none(scale: Scale) -> NoReturn:
+    raise AssertionError(f"nothing is scaled here: {scale}")
+
+
 @pytest.fixture
 def connector() -> Connector:
     return Connector()
@@ -96,7 +103,15 @@ def hooks(desk: Desk, connector: Connector, tmp_path: Path) -> Iterator[Hooks]:
     )
     known = {"queue": connector}
     opener = Opener(
-        shelf, known, desk.clock, instance="i", secrets={}, data_dir=tmp_path, max_in_flight=9
+        shelf,
+        known,
+        desk.clock,
+        instance="i",
+        secrets={},
+        data_dir=tmp_path,
+        max_in_flight=9,
+        copies=Copies(db),
+        scaling=_none,
     )
     definitions = Definitions(ledger.triggers)
     found = Hooks(
