@@ -37,6 +37,8 @@ _SLICE = 0.2  # seconds between two looks at the stop signal
 _TICK = 1.0
 _AT_ONCE = 200  # packets that are read before what they say is written down
 _LEAVE = 2.0
+_LEFT: int = getattr(select, "POLLRDHUP", 0)  # Linux has it
+_GONE = select.POLLHUP | select.POLLERR | _LEFT
 _OF_OLD = 3  # what paho takes for 3.1.1, where this is said by `clean_session`
 
 
@@ -350,7 +352,9 @@ class Link:
                 client.disconnect()
             reads = self._reads()
             ready = self._ready(sock, reads=reads, pending=reads and _pending(sock))
-            if ready & (select.POLLIN | select.POLLHUP | select.POLLERR) and self._read(sock):
+            if not reads and ready & _GONE:
+                return  # what it has sent and we have not read comes again
+            if ready & (select.POLLIN | _GONE) and self._read(sock):
                 return
             if client.want_write() and client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
                 return
@@ -365,9 +369,8 @@ class Link:
     def _ready(self, sock: Any, *, reads: bool, pending: bool) -> int:
         """What may be done at the socket; waits for it."""
         poll = select.poll()
-        wants = (select.POLLIN if reads else 0) | (
-            select.POLLOUT if self._client.want_write() else 0
-        )
+        wants = select.POLLIN if reads else _LEFT
+        wants |= select.POLLOUT if self._client.want_write() else 0
         poll.register(sock, wants)
         poll.register(self._wakes, select.POLLIN)
         found = dict(poll.poll(0 if pending else (_TICK if reads else 0.05) * 1000))
