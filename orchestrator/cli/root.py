@@ -31,7 +31,7 @@ COMMANDS: Sequence[tuple[str, str, str]] = (
     ("status", "status", "Show how the orchestrator and the cluster are."),
     ("triggers", "triggers", "List, show, pause, resume, fire, backfill and delete."),
     ("runs", "runs", "List, show, cancel and retry runs, and read their logs."),
-    ("jobs", "jobs", "Ask for jobs of templates, now or later; list and cancel them."),
+    ("jobs", "jobs", "Ask for jobs, now or later; list and cancel them."),
     ("dead", "dead", "Runs that gave up: list, redrive or discard them."),
     ("checkpoints", "checkpoints", "How far each partition of a trigger has been read."),
     ("audit", "audit", "Prove that the ledger lacks nothing and holds nothing twice."),

@@ -94,7 +94,7 @@ def test_status_tells_how_everything_stands(api: Api) -> None:
     assert status["instance"] == api.orch.app.database.instance
     assert status["triggers"] == {"active": 1, "paused": 1}
     assert status["runs"] == {"pending": 0, "submitting": 0, "running": 0, "dead": 0}
-    assert set(status["queues"]) == {"line", "delayed", "ready"}
+    assert set(status["queues"]) == {"line", "delayed", "future", "ready"}
     assert status["lag_seconds"] == 0
     assert all(service["running"] for service in status["services"])
     assert {s["name"] for s in status["services"]} >= {"firing", "dispatcher", "callbacks"}

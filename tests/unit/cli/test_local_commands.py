@@ -127,7 +127,7 @@ def test_schema_is_a_json_schema() -> None:
 def test_connectors() -> None:
     """The installed connectors are listed, for people and for programs."""
     assert "cron" in orch("connectors").out
-    assert orch("connectors", "--json").json["items"][0]["kind"] == "cron"
+    assert "cron" in [item["kind"] for item in orch("connectors", "--json").json["items"]]
 
 
 def _dry(*args: str) -> dict[str, object]:
