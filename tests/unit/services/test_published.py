@@ -78,6 +78,7 @@ def test_all_executions_speak() -> None:
         (packed({FILE: b"{}"}), "no object"),
         (packed({FILE: b" " * (2 << 20)}), "no file of at most"),
     ],
+    ids=["a page", "no archive", "cut off", "half a list", "no list", "too large"],
 )
 def test_what_cannot_be_relied_on_is_an_error(content: bytes, why: str) -> None:
     """Broken archives and lists are never taken for "nothing has failed"."""
