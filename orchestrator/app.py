@@ -438,6 +438,7 @@ class App:
         """Stop firing, finish what is under way with the cluster, close the store."""
         if self._stop_client.is_set():
             return
+        _log.info("orchestrator stopping")
         self.server.stop()
         self._stop_client.set()
         if self._starter is not None:
@@ -449,3 +450,4 @@ class App:
         self.client.close()
         self.database.close()
         self._lock.release()
+        _log.info("orchestrator stopped")

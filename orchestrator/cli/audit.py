@@ -26,7 +26,15 @@ def audit(trigger: Trigger = None, url: Url = None, as_json: Json = False) -> No
         output.table(
             ("TRIGGER", "PARTITION", "RUNS", "OPEN", "DEAD", "FROM", "TO"),
             [
-                (t["name"], t["partition"], t["runs"], t["open"], t["dead"], t["from"], t["to"])
+                (
+                    t["name"],
+                    t["partition"],
+                    t["runs"],
+                    t["open"],
+                    t["dead"],
+                    t["from"] or "",
+                    t["to"] or "",
+                )
                 for t in found["triggers"]
             ],
             right=("RUNS", "OPEN", "DEAD"),

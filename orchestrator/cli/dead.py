@@ -47,7 +47,10 @@ def redrive(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Run dead runs again, with all their attempts: those named, a trigger's, or --all."""
+    """Run dead runs again, with all their attempts: those named, a trigger's, or --all.
+
+    Each keeps the version of the job that it was made with; `orch runs show` names it.
+    """
     _do("redrive", _chosen(run, trigger, everything), url, as_json, "put back to run")
 
 

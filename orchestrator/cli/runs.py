@@ -104,7 +104,7 @@ def show(run: RunId, url: Url = None, as_json: Json = False) -> None:
     output.facts(
         {
             "run": found["id"],
-            "trigger": found["trigger"],
+            "trigger": _of_version(found),
             "key": found["key"],
             "state": _state(found),
             f"due ({zone})": output.clock(found["due_at"]),
@@ -140,6 +140,11 @@ def _kept(kept: dict[str, Any]) -> dict[str, object]:
     if "expires_at" in kept:
         shown[f"expires ({output.zone()})"] = output.clock(kept["expires_at"])
     return shown
+
+
+def _of_version(run: dict[str, Any]) -> str:
+    """A run of a job that came with its request has a version of no trigger."""
+    return f"{run['trigger']}, version {run['version']}" if run["version"] else run["trigger"]
 
 
 def _state(thing: dict[str, Any]) -> str:

@@ -34,9 +34,7 @@ def test_pauses_double_up_to_the_longest() -> None:
 
 def test_half_of_a_pause_is_chance() -> None:
     """Copies that fail together do not come back together."""
-    shortest = after_life(
-        PAUSE, failures=2, lived=0, well=False, moved=False, jitter=lambda: 0.0
-    )
+    shortest = after_life(PAUSE, failures=2, lived=0, well=False, moved=False, jitter=lambda: 0.0)
     assert shortest == Rest(failures=3, wait=2 * SECOND)
 
 
