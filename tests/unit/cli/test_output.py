@@ -74,11 +74,12 @@ def test_the_record_of_a_dead_run_is_shown(monkeypatch: pytest.MonkeyPatch, zone
     """`runs show` has what is kept of a poison record, and until when its range is there."""
     kept = {"record": {"offset": 7, "value": "bäd"}, "expires_at": "2026-11-28T10:00:00Z"}
     times = dict.fromkeys(("due_at", "started_at", "ended_at"))
-    found = {"id": "r1", "trigger": "t", "key": "logs/0/7-8", "state": "dead", "reason": "exit 1"}
-    answer = {**found, **times, "kept": kept, "attempts": []}
+    found = {"id": "r1", "trigger": "t", "version": 3, "key": "logs/0/7-8", "state": "dead"}
+    answer = {**found, **times, "reason": "exit 1", "kept": kept, "attempts": []}
     monkeypatch.setattr(http.Api, "get", lambda *_: answer)
     lines = orch("runs", "show", "r1").out.splitlines()
     assert 'record         {"offset": 7, "value": "bäd"}' in lines
+    assert "trigger        t, version 3" in lines
     assert "expires (CET)  2026-11-28 11:00:00" in lines
 
 
