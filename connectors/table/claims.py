@@ -17,7 +17,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
-from sqlalchemy import ColumnElement, Connection, and_, func, literal, select, update
+from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, select, update
 
 from connectors.streams import SourceUnavailable
 from connectors.table.access import Access
@@ -91,7 +91,7 @@ class Claims:
             )
             found = conn.execute(statement).all()
             if found:
-                mine = layout.key_column.in_([row[0] for row in found])
+                mine = layout.is_one_of([row[0] for row in found])
                 conn.execute(update(layout.table).where(mine).values({owner: self.claim}))
             return [layout.row(row) for row in found]
 
@@ -105,7 +105,7 @@ class Claims:
             ids = {layout.key.id(key): key for key in keys}
             free = [ids[one] for one in ids.keys() - known(list(ids))] if ids else []
             for start in range(0, len(free), AT_ONCE):
-                some = layout.key_column.in_(free[start : start + AT_ONCE])
+                some = layout.is_one_of(free[start : start + AT_ONCE])
                 cleared = update(layout.table).where(mine, some).values({queued: None, owner: None})
                 conn.execute(cleared)
             return len(free)
@@ -126,24 +126,31 @@ class Claims:
         queued, owner = layout.states["queued_at"], layout.states["claimed_by"]
         created = layout.states.get("created_at")
         order = [layout.key_column] if created is None else [created, layout.key_column]
-        statement = (
-            select(*layout.selected)
-            .where(_waits(layout))
-            .order_by(*order)
-            .limit(most)
-            .with_for_update(skip_locked=True)
-        )
-        found = conn.execute(statement).all()
+        claimed = {queued: layout.writers["queued_at"](now), owner: self.claim}
+        if layout.dialect == "postgresql":
+            first = _first(select(layout.key_column), layout, order, most).cte("first")
+            taken = update(layout.table).where(layout.key_column.in_(select(first.c[0])))
+            found = conn.execute(taken.values(claimed).returning(*layout.selected)).all()
+            # They come back in no order.
+            return sorted(
+                map(layout.row, found), key=lambda row: (row[1] or 0, len(row[0]), row[0])
+            )
+        found = conn.execute(_first(select(*layout.selected), layout, order, most)).all()
         if not found:
             return []
-        claimed = conn.execute(
-            update(layout.table)
-            .where(layout.key_column.in_([row[0] for row in found]), queued.is_(None))
-            .values({queued: layout.writers["queued_at"](now), owner: self.claim})
-        ).rowcount
-        if claimed != len(found):
+        mine = layout.is_one_of([row[0] for row in found])
+        taken = update(layout.table).where(mine, queued.is_(None)).values(claimed)
+        if conn.execute(taken).rowcount != len(found):
             raise SourceUnavailable(f"{self._access.place}: somebody else has taken some rows")
         return [layout.row(row) for row in found]
+
+
+def _first(
+    asked: Select[Any], layout: Layout, order: Sequence[ColumnElement[Any]], most: int
+) -> Select[Any]:
+    """The first rows that wait and that nobody holds."""
+    waiting = asked.where(_waits(layout)).order_by(*order).limit(most)
+    return waiting.with_for_update(skip_locked=True)
 
 
 def is_open(layout: Layout) -> ColumnElement[bool]:

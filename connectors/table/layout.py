@@ -13,15 +13,18 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    ARRAY,
     ColumnElement,
     Connection,
     TableClause,
     Text,
     and_,
+    any_,
     cast,
     column,
     func,
     inspect,
+    literal,
     table,
     types,
 )
@@ -55,6 +58,7 @@ class Read:
 class Layout:
     """A table, and what stands where."""
 
+    dialect: str
     table: TableClause
     key: Key
     key_column: ColumnElement[Any]
@@ -72,6 +76,12 @@ class Layout:
         created = self.states.get("created_at")
         at = [] if created is None else [cast(created, Text)]
         return [self.key_column, *at, *(read.expression for read in self.reads)]
+
+    def is_one_of(self, keys: Sequence[Any]) -> ColumnElement[bool]:
+        """The rows with these keys."""
+        if self.dialect == "postgresql":  # one value, and not one for each key
+            return self.key_column == any_(literal(list(keys), ARRAY(self.key_column.type)))
+        return self.key_column.in_(keys)
 
     def row(self, found: Sequence[Any]) -> tuple[str, int | None, dict[str, JSON]]:
         """The id, the time and the body of a row of `selected`."""
@@ -116,6 +126,7 @@ def look(conn: Connection, settings: TableSettings, place: str) -> Layout:
     read = settings.columns or [one for one in found if one not in hidden]
     texts = settings.json_columns or ()
     return Layout(
+        dialect=dialect,
         table=made,
         key=key,
         key_column=made.c[settings.key],

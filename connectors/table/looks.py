@@ -55,7 +55,7 @@ class Looks:
         if not ids:
             return ()
         with self._access.transaction(writes=False) as (conn, layout):
-            mine = layout.key_column.in_([layout.key.value(one) for one in ids])
+            mine = layout.is_one_of([layout.key.value(one) for one in ids])
             found = conn.execute(select(*layout.selected).where(mine).order_by(layout.key_column))
             return [layout.row(row) for row in found]
 

@@ -83,7 +83,7 @@ class Outcomes:
         owner = layout.states["claimed_by"]
         keys = list(_keys(layout, alike))
         for start in range(0, len(keys), AT_ONCE):
-            mine = layout.key_column.in_(keys[start : start + AT_ONCE])
+            mine = layout.is_one_of(keys[start : start + AT_ONCE])
             held = update(layout.table).where(mine, owner == alike[0].receipt)
             if values:
                 conn.execute(held.values(dict(values)))

@@ -50,6 +50,8 @@ def document(value: Any) -> JSON:
     """What a text that holds JSON says; the text itself where it is none."""
     if not isinstance(value, (str, bytes)):
         return plain(value)
+    if isinstance(value, str) and _is_plain_text(value):
+        return value[1:-1]
     try:
         return jsontext.parse(value)
     except jsontext.NotJson:
@@ -67,6 +69,12 @@ def instant(value: Any) -> int | None:
         return (moment - _EPOCH) // timedelta(microseconds=1)
     except (ValueError, OverflowError):
         return None
+
+
+def _is_plain_text(text: str) -> bool:
+    """Whether it is the JSON of a text in which nothing is escaped: most often a time."""
+    quotes = text.count('"')
+    return quotes == 2 and text[0] == text[-1] == '"' and text.isprintable() and "\\" not in text
 
 
 def _moment(moment: datetime) -> str:

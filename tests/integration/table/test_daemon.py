@@ -89,7 +89,10 @@ def test_rows_of_dead_and_cancelled_runs(table: JobTable, orch: Orch):
         return [run for run in orch.runs("jobs") if run.state == "dead"]
 
     [run] = until(dead, "a run is dead", within=30)
-    slow = until(lambda: [r for r in orch.runs("jobs") if r.state == "running"], "one is running")
+    slow = until(
+        lambda: [r for r in orch.runs("jobs") if r.key == "3" and r.state == "running"],
+        "the slow one is running",
+    )
     orch.app.commands.cancel(slow[0].id, "not wanted any more", "test")
     until(lambda: table.open() == 0, "nothing is open", within=60)
     rows = table.rows("finished_at IS NULL", "cancelled_at IS NULL", "run_id", "reason")

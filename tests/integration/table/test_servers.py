@@ -306,7 +306,7 @@ def test_a_server_that_stands_still(
     """Closing does not wait for an answer that does not come."""
     with psycopg.connect(str(postgres.settings()["dsn"])) as holder:
         monkeypatch.setattr(database, "_SESSION", (("timezone", "UTC"),))
-        holder.execute(f"LOCK TABLE {postgres.quoted} IN ACCESS EXCLUSIVE MODE")
+        holder.execute("LOCK TABLE app.jobs IN ACCESS EXCLUSIVE MODE")
         raised: list[Exception] = []
 
         waiting = desk_of(postgres).claims()
