@@ -25,6 +25,7 @@ BENCHMARKS = {
     "ranges": "from a record in Kafka to its run and its accepted job",
     "jobs": "jobs asked for per second, over HTTP and in bulk; a million of the future",
     "queues": "messages of SQS received and deleted, against plain loops; many quiet queues",
+    "tables": "rows of a table claimed and finished, against bare SKIP LOCKED loops",
 }
 
 
