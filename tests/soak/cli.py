@@ -10,7 +10,7 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from tests.soak import files, mqtt, queues
+from tests.soak import files, mqtt, queues, tables
 from tests.soak.kafka import Plan, Soak
 from tests.soak.modes import MODES
 from tests.support.elasticmq import ElasticMq
@@ -31,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
         _queues(options, seed, place)
     elif options.source == "mqtt":
         _mqtt(options, seed, place)
+    elif options.source == "tables":
+        _tables(options, seed, place)
     else:
         _kafka(options, seed, place)
     shutil.rmtree(place)
@@ -90,6 +92,22 @@ def _mqtt(options: argparse.Namespace, seed: int, place: Path) -> None:
     )
 
 
+def _tables(options: argparse.Namespace, seed: int, place: Path) -> None:
+    plan = tables.Plan(
+        seed=seed,
+        rows=options.rows,
+        kills=tables.Plan.kills if options.kills is None else options.kills,
+        database_kills=options.database_kills,
+    )
+    _say(f"{plan}")
+    result = tables.Soak(plan, place / "tables", _say).run()
+    _say(
+        f"tables: {result.rows:,} rows, each in one run, in {result.runs:,} runs,"
+        f" {result.attempts:,} attempts, rows agree with the ledger, audit ok,"
+        f" {result.seconds:.0f} s"
+    )
+
+
 def _kafka(options: argparse.Namespace, seed: int, place: Path) -> None:
     kafka = Kafka.single()
     try:
@@ -118,11 +136,13 @@ def _kafka(options: argparse.Namespace, seed: int, place: Path) -> None:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="soak", description=__doc__)
     parser.add_argument(
-        "source", choices=["kafka", "files", "queues", "mqtt"], help="what is soaked"
+        "source", choices=["kafka", "files", "queues", "mqtt", "tables"], help="what is soaked"
     )
     parser.add_argument("--mode", action="append", choices=MODES, help="default: one after another")
     parser.add_argument("--records", type=int, default=Plan.records, help="or lines")
     parser.add_argument("--messages", type=int, help="of queues: 100,000; of mqtt: 50,000")
+    parser.add_argument("--rows", type=int, default=tables.Plan.rows, help="of a table")
+    parser.add_argument("--database-kills", type=int, default=tables.Plan.database_kills)
     parser.add_argument("--partitions", type=int, default=Plan.partitions)
     parser.add_argument("--kills", type=int, help="of the daemon; files: 10, else 20")
     parser.add_argument("--broker-restarts", type=int, default=Plan.broker_restarts)
