@@ -10,7 +10,7 @@ PYTHON ?= $(shell for p in $(CANDIDATES); do \
 	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 
 .DEFAULT_GOAL := help
-.PHONY: help venv run test test-live test-wheel kafka lint format bench soak docs lock clean
+.PHONY: help venv run test test-large test-live test-wheel kafka lint format bench soak docs lock clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | \
@@ -56,8 +56,13 @@ run: $(VENV)/.run-ready ## the demo: a local node, the orchestrator and examples
 	@$(BIN)/orch demo --data-dir $(STATE)
 
 # Most tests wait for something: two at a time take half as long, on one core, too.
-test: venv ## all tests
-	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+PYTEST := $(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
+
+test: venv ## all tests but the largest
+	$(PYTEST) -m "not large"
+
+test-large: venv ## what takes minutes each: kills at random, 500 partitions, benchmarks at a small size
+	$(PYTEST) -m large
 
 test-live: venv ## the conformance tests against a real node: BACALHAU_API=http://HOST:1234
 	@test -n "$(BACALHAU_API)" || { \

@@ -21,7 +21,7 @@ def broker(kafka: Kafka) -> Iterator[Kafka]:
     own.close()
 
 
-@pytest.mark.slow
+@pytest.mark.large
 @pytest.mark.timeout(900)
 @pytest.mark.parametrize("mode", MODES)
 def test_nothing_is_lost_or_twice(broker: Kafka, tmp_path: Path, mode: str) -> None:

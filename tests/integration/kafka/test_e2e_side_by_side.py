@@ -139,12 +139,25 @@ def _connections(pid: int, port: int) -> int:
     ("settings", "threads", "connections"),
     [
         # One client for all, whoever asks; a reader of its own for each buffer.
-        ({"mode": "range", "max_wait": 0}, 50, 2),
-        ({"mode": "follow", "client": "confluent"}, 55, 4),
-        ({"mode": "buffer", "max_age": "100ms"}, 50 + 5 * 20, 2 + 2 * 20),
-        ({"mode": "buffer", "max_age": "100ms", "client": "confluent"}, 55 + 9 * 20, 4 + 3 * 20),
+        pytest.param({"mode": "range", "max_wait": 0}, 50, 2, id="range"),
+        pytest.param(
+            {"mode": "follow", "client": "confluent"}, 55, 4, id="follow", marks=pytest.mark.large
+        ),
+        pytest.param(
+            {"mode": "buffer", "max_age": "100ms"},
+            50 + 5 * 20,
+            2 + 2 * 20,
+            id="buffer",
+            marks=pytest.mark.large,
+        ),
+        pytest.param(
+            {"mode": "buffer", "max_age": "100ms", "client": "confluent"},
+            55 + 9 * 20,
+            4 + 3 * 20,
+            id="buffer, confluent",
+            marks=pytest.mark.large,
+        ),
     ],
-    ids=["range", "follow", "buffer", "buffer, confluent"],
 )
 def test_500_partitions_over_20_topics(
     kafka: Kafka,

@@ -29,7 +29,9 @@ def connections(port: int) -> int:
     return count
 
 
-@pytest.mark.parametrize("client", ["kafka-python", "confluent"])
+@pytest.mark.parametrize(
+    "client", [pytest.param("kafka-python", marks=pytest.mark.large), "confluent"]
+)
 def test_500_partitions_over_20_topics(
     kafka: Kafka, tmp_path: Path, client: Flavour, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -17,7 +17,17 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Place:
     return Place(tmp_path_factory.mktemp("bench"), quick=True)
 
 
-@pytest.mark.parametrize("name", list(cli.BENCHMARKS))
+# Those that start a broker, a database or a daemon more than once.
+_LARGE = {"jobs", "queues", "ranges", "streams", "tables"}
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        pytest.param(name, marks=pytest.mark.large) if name in _LARGE else name
+        for name in cli.BENCHMARKS
+    ],
+)
 def test_each_benchmark_yields_rows(name: str, place: Place) -> None:
     """Every benchmark ends by itself, yields figures, and removes the stores that it made."""
     rows = list(cli.benchmark(name)(place))
