@@ -329,8 +329,8 @@ class App:
             return
         need("`announce`")
         # Loaded on use, so that a daemon without it stays small.
-        from connectors.broker.link import Terms
         from connectors.broker.security import Login, Tls
+        from connectors.broker.terms import Terms
         from orchestrator.services.announcing import Announcing
 
         user, ca = config.announce_user, config.announce_ca

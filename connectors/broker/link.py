@@ -12,8 +12,7 @@ import ssl
 import threading
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any, Literal, TypeAlias, cast
+from typing import Any, cast
 
 from paho.mqtt.client import ConnectFlags, DisconnectFlags, MQTTMessage
 from paho.mqtt.enums import CallbackAPIVersion, MQTTErrorCode, MQTTProtocolVersion
@@ -22,13 +21,11 @@ from paho.mqtt.properties import Properties
 from paho.mqtt.reasoncodes import ReasonCode
 from paho.mqtt.subscribeoptions import SubscribeOptions
 
-from connectors.broker.address import Address
 from connectors.broker.client import Client
 from connectors.broker.reasons import BAD_FILTER, BAD_VERSION, TAKEN_OVER, UNSPECIFIED, refused
-from connectors.broker.security import Login, Tls, context_of
+from connectors.broker.security import Tls, context_of
+from connectors.broker.terms import Outgoing, Terms
 from connectors.streams import SourceError, SourceRefused, SourceUnavailable
-
-Protocol: TypeAlias = Literal["5", "3.1.1"]
 
 ANSWER = 10.0
 """Seconds within which a broker answers."""
@@ -37,50 +34,10 @@ _SLICE = 0.2  # seconds between two looks at the stop signal
 _TICK = 1.0
 _AT_ONCE = 200  # packets that are read before what they say is written down
 _LEAVE = 2.0
+_WRITE = 1.0  # seconds in which acknowledgements are written
 _LEFT: int = getattr(select, "POLLRDHUP", 0)  # Linux has it
 _GONE = select.POLLHUP | select.POLLERR | _LEFT
 _OF_OLD = 3  # what paho takes for 3.1.1, where this is said by `clean_session`
-
-
-@dataclass(frozen=True, kw_only=True)
-class Will:
-    """What the broker publishes for us when we are gone without a word."""
-
-    topic: str
-    body: bytes
-    qos: int = 0
-    retain: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class Terms:
-    """How to connect. Spans in seconds."""
-
-    address: Address
-    client_id: str
-    protocol: Protocol = "5"
-    keep_alive: int = 30
-    lasting: bool = True
-    """Whether the broker keeps the session while we are away."""
-    session_expiry: int = 0
-    """For how long; MQTT 5."""
-    receive_maximum: int = 100
-    """Messages that it delivers before it hears of them; MQTT 5."""
-    login: Login | None = None
-    tls: Tls | None = None
-    """For an address with TLS."""
-    will: Will | None = None
-
-
-@dataclass(frozen=True, kw_only=True)
-class Outgoing:
-    """A message to publish, at least once."""
-
-    topic: str
-    body: bytes
-    retain: bool = False
-    expiry: int | None = None
-    """Seconds for which the broker keeps it; MQTT 5."""
 
 
 def _nothing(*_: object) -> None:
@@ -187,13 +144,20 @@ class Link:
         self._answer(mid, "the end of a subscription")
 
     def acknowledge(self, packets: Sequence[tuple[int, int]]) -> None:
-        """Tell the broker that packets (their ids, and QoS 1 or 2) have come."""
+        """Tell the broker that packets (their ids, and QoS 1 or 2) have come; returns once that is
+        on its way, or cannot be."""
         for mid, qos in packets:
             if qos == 1:
                 self._client.ack(mid, 1)
             else:
                 self._client.accept(mid)
         self._wake_up()
+        ends = time.monotonic() + _WRITE
+        with self._changed:
+            while self._client.want_write() and self.alive and not self._closing:
+                if (left := ends - time.monotonic()) <= 0:
+                    return
+                self._changed.wait(min(left, _SLICE))
 
     def publish(self, messages: Sequence[Outgoing]) -> None:
         """Publish at QoS 1; returns once the broker has them all. Raises SourceError."""
@@ -356,8 +320,11 @@ class Link:
                 return  # what it has sent and we have not read comes again
             if ready & (select.POLLIN | _GONE) and self._read(sock):
                 return
-            if client.want_write() and client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
-                return
+            if client.want_write():
+                if client.loop_write() != MQTTErrorCode.MQTT_ERR_SUCCESS:
+                    return
+                with self._changed:
+                    self._changed.notify_all()
             if reads:
                 pinged = time.monotonic()
                 if client.loop_misc() != MQTTErrorCode.MQTT_ERR_SUCCESS:

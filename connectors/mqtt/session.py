@@ -9,7 +9,8 @@ from collections.abc import Callable, Sequence
 
 from paho.mqtt.client import MQTTMessage
 
-from connectors.broker.link import Link, Terms, Will
+from connectors.broker.link import Link
+from connectors.broker.terms import Terms, Will
 from connectors.mqtt.journal import Journal
 from connectors.mqtt.settings import MqttSettings
 from connectors.streams import SourceContext, SourceRefused, SourceUnavailable

@@ -28,6 +28,8 @@ from connectors.times import SECOND
 _log = logging.getLogger(__name__)
 _AHEAD = 64 * 2**20
 """Bytes of messages that lie here, above which nothing more is read."""
+_AT_ONCE = 50
+"""Messages of QoS 1 whose numbers are freed before the broker is told so."""
 _SLICE = 0.2  # seconds between two looks at the stop signal
 _RELEASE = 1.0  # seconds in which a broker lets go of messages of QoS 2 that have come
 
@@ -147,13 +149,22 @@ class MqttSource(QueueSource):
         settled, due = self._sorted(deliveries)
         first = [packet for packet, (qos, _) in due.items() if qos == 1]
         second = [packet for packet, (qos, _) in due.items() if qos == 2]
-        self._journal.free(first)
         with self._changed:
             self._accepted.update(second)
-            for packet in first:
-                self._open.pop(packet, None)
             self._pace.told(time.monotonic())
-        self._session.acknowledge([(packet, due[packet][0]) for packet in due])
+        self._session.acknowledge([(packet, 2) for packet in second])
+        acknowledged: list[int] = []
+        for begin in range(0, len(first), _AT_ONCE):
+            if not self._session.alive:
+                break  # these come again as what they are
+            # Between the two a crash makes new messages of these: they are few.
+            some = first[begin : begin + _AT_ONCE]
+            self._journal.free(some)
+            with self._changed:
+                for packet in some:
+                    self._open.pop(packet, None)
+            self._session.acknowledge([(packet, 1) for packet in some])
+            acknowledged += some
         with self._changed:
             # An id is the message's until the broker lets go of it.
             ends = time.monotonic() + _RELEASE
@@ -162,7 +173,7 @@ class MqttSource(QueueSource):
                     break
                 self._changed.wait(left)
             freed = [packet for packet in second if packet not in self._accepted]
-        return settled | {due[packet][1] for packet in (*first, *freed)}
+        return settled | {due[packet][1] for packet in (*acknowledged, *freed)}
 
     def give_back(self, deliveries: Sequence[Delivery]) -> Collection[str]:
         """MQTT takes nothing back. What it was not told about is here, or comes again once the

@@ -14,7 +14,8 @@ from typing import Any, ClassVar, Protocol
 
 import structlog
 
-from connectors.broker.link import Link, Outgoing, Terms
+from connectors.broker.link import Link
+from connectors.broker.terms import Outgoing, Terms
 from connectors.streams import SourceError
 from orchestrator.domain.clock import DAY, SECOND, Clock, to_rfc3339
 from orchestrator.domain.signals import Signals, Topic

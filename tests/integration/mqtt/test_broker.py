@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from connectors.broker.address import parse
-from connectors.broker.link import Link, Terms
+from connectors.broker.link import Link
+from connectors.broker.terms import Terms
 from connectors.streams import SourceUnavailable
 from tests.integration.mqtt.conftest import Runner, texts
 from tests.support.mosquitto import Mosquitto
