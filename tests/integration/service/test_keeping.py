@@ -28,6 +28,16 @@ def states(orch: Orch, name: str = NAME) -> list[str]:
     return [copy["state"] for copy in shown(orch, name)]
 
 
+def saying(orch: Orch, state: str, words: str) -> dict[str, Any]:
+    """The only copy, once it is in this state and says so."""
+
+    def look() -> dict[str, Any] | None:
+        found = [c for c in shown(orch) if c["state"] == state and c["detail"].startswith(words)]
+        return found[0] if found else None
+
+    return until(look, f"{state}: {words}", show=lambda: shown(orch))
+
+
 def apply(orch: Orch, text: str) -> None:
     """Change the trigger as `orch apply` does."""
     checker = orch.app.registrar.checker
@@ -72,9 +82,7 @@ def test_a_copy_is_started_again_whatever_it_exits_with(orch: Orch, tmp_path: Pa
     assert [run.key for run in good[:2]] == ["copy-0/1", "copy-0/2"]
     apply(orch, service(file, "exit 3"))
     orch.app.triggers.resume(NAME, {}, ACTOR)
-    until(lambda: states(orch) == ["crash_loop"], "a crash loop", show=lambda: shown(orch))
-    [copy] = shown(orch)
-    assert copy["detail"].startswith("crash loop, exit 3, next start in 1 s")
+    copy = saying(orch, "crash_loop", "crash loop, exit 3, next start in 1 s")
     assert copy["failures"] >= 3
     end(orch)
     dead = [run for run in orch.runs(NAME) if run.state is RunState.DEAD]
@@ -92,9 +100,7 @@ def test_pauses_grow_and_a_change_ends_them(orch: Orch, tmp_path: Path) -> None:
     file = tmp_path / "out"
     slow = {"initial": "30s", "max": "5m", "healthy_after": "1m"}
     orch.register(service(file, "exit 1", backoff=slow))
-    until(lambda: states(orch) == ["waiting"], "it waits", show=lambda: shown(orch))
-    [copy] = shown(orch)
-    assert copy["detail"].startswith("exit 1, next start in ")
+    copy = saying(orch, "waiting", "exit 1, next start in ")
     assert copy["next_at"] is not None
     apply(orch, service(file, "good", backoff=slow))
     until(lambda: states(orch) == ["running"], "it is well", show=lambda: shown(orch))
