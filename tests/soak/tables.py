@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import base64
 import json
-import os
 import random
 import sys
 import threading
@@ -80,7 +79,10 @@ class Soak:
     def run(self) -> Result:
         """Let it all happen, and prove that nothing is lost or twice. AssertionError otherwise."""
         began = time.monotonic()
-        os.environ.update({f"ORCH_SECRET_{name}": value for name, value in SECRETS.items()})
+        secrets = self._place / "orch" / "secrets"
+        secrets.mkdir(parents=True)
+        for name, value in SECRETS.items():
+            (secrets / name).write_text(value)
         publisher = threading.Thread(target=self._publish)
         try:
             self._node.start()
