@@ -146,7 +146,8 @@ def _key(found: Any) -> str | None:
 
 
 def _remedy(found: Any) -> str:
-    schema = cast("dict[str, Any]", found.schema) if isinstance(found.schema, dict) else {}
+    whole: object = found.schema  # true and false are schemas, too
+    schema = cast("dict[str, Any]", whole) if isinstance(whole, dict) else {}
     description = schema.get("description")
     if isinstance(description, str) and found.validator not in ("required", "additionalProperties"):
         return f"write {description[:200]}"
