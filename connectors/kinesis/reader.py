@@ -109,7 +109,8 @@ class ShardReader:
         """The records from the position on. Iterators by time may be as coarse as a second."""
         place = self._position
         match place.kind:
-            case "after" if self._unproven and records and records[0].sequence == place.number:
+            # Not only the first page may begin with it: a service may give empty ones before.
+            case "after" if records and records[0].sequence == place.number:
                 self._unproven = False
                 return records[1:]
             case "at" if self._unproven and records and records[0].sequence == place.number:

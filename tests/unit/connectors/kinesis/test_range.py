@@ -100,6 +100,18 @@ def test_an_expired_iterator_is_made_anew_from_the_position(tmp_path: Path):
     assert kinesis.asked == [f"{P} TRIM_HORIZON", f"{P} at:{first[-1].sequence}"]
 
 
+def test_an_empty_answer_before_the_record_that_is_asked_for_again(tmp_path: Path):
+    """That record is in a batch already, whichever answer brings it."""
+    kinesis = ScriptedKinesis()
+    kinesis.put(P, 2)
+    desk = core(kinesis, tmp_path, max_wait="1m")
+    assert desk.poll() == []
+    kinesis.expire_iterators()
+    kinesis.blank = 1
+    kinesis.put(P, 1)
+    assert [b.count for b in desk.poll(wait=70)] == [3]
+
+
 def test_a_throttled_shard_is_left_alone_for_a_while(tmp_path: Path):
     """It is nobody's error, unless it lasts; then the reason is told, and it goes on by itself."""
     kinesis = ScriptedKinesis()
