@@ -23,7 +23,7 @@ class Queued(QueueHarness):
     """A queue of moto's server, and what it does in its own time done at once."""
 
     beyond_room = 9
-    patience = 40.0
+    patience = 100.0  # what an answer that moto loses takes to come again
     shared_threads = ("process_request_thread",)  # of moto's server, in this process
     lingers = 40.0  # a call for messages waits up to 20 s at the queue
 
@@ -123,7 +123,7 @@ class ListedHarness(QueueHarness):
 
     connector = S3Connector()
     redelivers = False
-    patience = 40.0
+    patience = 100.0  # what an answer that moto loses takes to come again
     shared_threads = ("process_request_thread",)  # of moto's server, in this process
 
     def __init__(self, aws: Aws) -> None:
