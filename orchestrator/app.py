@@ -130,6 +130,7 @@ class App:
         self.signals = Signals()
         self._stop_client = threading.Event()
         self._starter: threading.Thread | None = None
+        self._started = False
         self.client = build_client(config, self._stop_client)
         config.data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
         self._lock = DirectoryLock(config.data_dir)
@@ -374,6 +375,7 @@ class App:
         else:
             self._start_services()
         self.server.start(self._web())
+        self._started = True
         _log.info(
             "orchestrator started",
             instance=self.database.instance,
@@ -438,7 +440,8 @@ class App:
         """Stop firing, finish what is under way with the cluster, close the store."""
         if self._stop_client.is_set():
             return
-        _log.info("orchestrator stopping")
+        if self._started:
+            _log.info("orchestrator stopping")
         self.server.stop()
         self._stop_client.set()
         if self._starter is not None:
@@ -450,4 +453,5 @@ class App:
         self.client.close()
         self.database.close()
         self._lock.release()
-        _log.info("orchestrator stopped")
+        if self._started:
+            _log.info("orchestrator stopped")
