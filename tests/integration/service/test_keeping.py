@@ -17,6 +17,8 @@ from tests.support.jobs import shell
 from tests.support.services import NAME, QUICK, never_two_at_once, service, sessions
 from tests.support.waiting import until
 
+PATIENT = "5s"  # a lease that no busy machine lets pass
+
 
 def shown(orch: Orch, name: str = NAME) -> list[dict[str, Any]]:
     """The copies as the API shows them."""
@@ -57,14 +59,13 @@ def end(orch: Orch, name: str = NAME) -> None:
 def test_copies_are_there_and_well(orch: Orch, tmp_path: Path) -> None:
     """As many as asked for, each by itself; what they report is seen."""
     file = tmp_path / "out"
-    orch.register(service(file, copies=3))
+    orch.register(service(file, copies=3, lease=PATIENT))
     until(lambda: states(orch) == ["running"] * 3, "all are well", show=lambda: shown(orch))
     until(lambda: all(copy["checkpoint"] for copy in shown(orch)), "they report")
     assert sorted({session.copy for session in sessions(file)}) == ["0", "1", "2"]
     found = shown(orch)[1]
     assert (found["copy"], found["failures"], found["lives"], found["version"]) == (1, 0, 1, 1)
     assert found["progress"]["steps"] >= 1
-    end(orch)
     assert len(never_two_at_once(file)) == 3
     orch.audit()
 
@@ -128,22 +129,22 @@ def test_a_task_that_falls_silent_is_replaced(orch: Orch, tmp_path: Path) -> Non
 def test_a_change_starts_the_new_one_first(orch: Orch, tmp_path: Path) -> None:
     """The old one goes on until the new one is well, and is told to leave then; it says so."""
     file, other = tmp_path / "out", tmp_path / "other"
-    orch.register(service(file))
+    orch.register(service(file, lease=PATIENT))
     until(lambda: states(orch) == ["running"], "version 1 is well", show=lambda: shown(orch))
     [old] = orch.runs(NAME)
     seen: list[str] = []
-    apply(orch, service(other))
+    apply(orch, service(other, lease=PATIENT))
 
     def taken_over() -> bool:
         seen.extend(copy["detail"] for copy in shown(orch) if copy["state"] == "replacing")
-        return orch.run(old.id).ended_at is not None
+        return orch.run(old.id).cancel is not None
 
     until(taken_over, "the old one has left", show=lambda: shown(orch))
     assert any(detail.startswith("version 2 beside version 1") for detail in seen)
-    ended = orch.run(old.id)
+    assert orch.run(old.id).cancel == "replaced by version 2"
+    ended = orch.until_ended(old.id)
     assert (ended.state, ended.reason) == (RunState.CANCELLED, "replaced by version 2")
     until(lambda: states(orch) == ["running"], "version 2 is well", show=lambda: shown(orch))
-    end(orch)
     [before], [after] = sessions(file), sessions(other)
     assert after.first >= 1, "it goes on from what the old one had reported"
     assert before.last >= after.first
@@ -152,10 +153,10 @@ def test_a_change_starts_the_new_one_first(orch: Orch, tmp_path: Path) -> None:
 def test_a_change_that_fails_leaves_the_old_one(orch: Orch, tmp_path: Path) -> None:
     """It is tried again and again beside it, and the old one works on."""
     file = tmp_path / "out"
-    orch.register(service(file))
+    orch.register(service(file, lease=PATIENT))
     until(lambda: states(orch) == ["running"], "version 1 is well", show=lambda: shown(orch))
     [old] = orch.runs(NAME)
-    text = json.loads(service(file))
+    text = json.loads(service(file, lease=PATIENT))
     text["job"]["Tasks"][0]["Engine"]["Params"]["Entrypoint"] = ["/bin/false"]
     apply(orch, json.dumps(text))
 
@@ -163,10 +164,10 @@ def test_a_change_that_fails_leaves_the_old_one(orch: Orch, tmp_path: Path) -> N
         return sum(run.state is RunState.DEAD for run in orch.runs(NAME)) >= 3
 
     until(tried, "it was tried three times", show=lambda: shown(orch))
+    assert orch.run(old.id).cancel is None
     assert orch.run(old.id).ended_at is None
-    apply(orch, service(tmp_path / "mended"))
-    until(lambda: orch.run(old.id).ended_at is not None, "replaced", show=lambda: shown(orch))
-    end(orch)
+    apply(orch, service(tmp_path / "mended", lease=PATIENT))
+    until(lambda: orch.run(old.id).cancel is not None, "replaced", show=lambda: shown(orch))
 
 
 def test_stop_first_never_has_two(orch: Orch, tmp_path: Path) -> None:

@@ -264,6 +264,7 @@ def test_a_run_that_keeps_its_events_has_them_acknowledged(queue: Queue, state: 
     queue.ledger.commands.retry(run.id, "test")
     queue.end(run)
     assert queue.ledger.run(run).state is RunState.SUCCEEDED
+    assert [told[:2] for told in queue.told()] == [("acknowledge", "a")], "how it stands now"
     assert queue.states() == {"a": "done"}
 
 
@@ -687,3 +688,49 @@ def test_whoever_tells_sources_is_woken_when_there_is_something_to_tell(
     queue.told()
     queue.again("a", receipt="r3")
     assert woke()
+
+
+def test_a_source_is_told_how_its_events_runs_stand(queue: Queue) -> None:
+    """While they go on, and how they have ended."""
+    queue.take("a", extend_us=SECOND)
+    run = _run(queue, "a")
+    queue.ledger.clock.advance(2 * SECOND)
+    [held] = queue.telling.to_extend(queue.uid)
+    assert (held.run_id, held.run_state, held.started_at) == (run.id, "pending", None)
+    ended = queue.end(run, RunState.CANCELLED)
+    [told] = queue.telling.to_tell(queue.uid)
+    assert (told.run_id, told.run_state, told.reason) == (run.id, "cancelled", ended.reason)
+    assert (told.started_at, told.ended_at, told.round) == (ended.started_at, ended.ended_at, 0)
+    assert told.ended_at is not None
+
+
+@pytest.mark.parametrize("told", [False, True], ids=["untold", "told"])
+def test_events_of_a_run_that_is_run_again_are_told_of_again(queue: Queue, told: bool) -> None:
+    """Once it has ended once more, whether or not their source had been told before; meanwhile a
+    delivery joins it, and its id is not forgotten. What went back stays where it is."""
+    queue.take("a")
+    run = _run(queue, "a")
+    queue.end(run, RunState.DEAD)
+    if told:
+        queue.told()
+    queue.ledger.commands.redrive(None, [run.id], "test")
+    assert (queue.states(), queue.told()) == ({"a": "reopened"}, [])
+    queue.ledger.clock.advance(HOUR)
+    assert queue.telling.forget(queue.uid) == 0
+    assert queue.again("a") == {"a"}
+    assert queue.states() == {"a": "reopened"}
+    queue.end(queue.ledger.run(run))
+    assert queue.told() == [("acknowledge", "a", "r2-a")]
+    assert len(queue.ledger.runs()) == 1
+
+
+def test_events_that_went_back_are_not_of_a_run_that_is_run_again(queue: Queue) -> None:
+    """Their next delivery is another run, whatever becomes of this one."""
+    queue.take("a", returns=True)
+    run = _run(queue, "a")
+    queue.end(run, RunState.DEAD)
+    queue.told()
+    queue.ledger.commands.retry(run.id, "test")
+    assert queue.states() == {"a": "returned"}
+    queue.end(queue.ledger.run(run))
+    assert queue.told() == []
