@@ -17,7 +17,7 @@ from orchestrator.domain.states import AttemptState
 from orchestrator.failpoints import reach
 from orchestrator.services.cluster import Cluster, ClusterState
 from orchestrator.services.loop import Service
-from orchestrator.services.renderer import Renderer, Unrenderable
+from orchestrator.services.renderer import Early, Renderer, Unrenderable
 from orchestrator.services.sender import Progress, Sender, Sending
 from orchestrator.store.claims import Claim, Claims
 from orchestrator.store.flights import Flights
@@ -26,6 +26,7 @@ from orchestrator.store.values import Flight, Run
 _log = structlog.get_logger(__name__)
 _BATCH = 64  # runs a claim
 _BACKLOG = 16  # attempts a thread: waiting for it, in it, or waiting for their commit
+_EARLY = 2 * SECOND  # until a run whose job cannot be made yet is looked at again
 _RETRY_DOUBT = 500_000  # µs: how soon a name is looked up after an unclear answer
 _RETRY_DOUBT_AT_MOST = 5 * SECOND
 
@@ -133,6 +134,9 @@ class Dispatcher(Service):
     def _render(self, run: Run) -> Claim | None:
         try:
             return self._renderer.render(run)
+        except Early as error:
+            self._claims.postpone(run, self._clock.now() + _EARLY, str(error))
+            return None
         except Unrenderable as error:
             _log.error("run cannot be rendered", run=run.id, reason=str(error))
             self._claims.fail_unsent(run, str(error), error.exit_code)

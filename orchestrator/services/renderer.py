@@ -10,7 +10,7 @@ from typing import Any
 
 import specs
 from orchestrator.domain import names
-from orchestrator.domain.clock import MINUTE, Clock, to_rfc3339
+from orchestrator.domain.clock import HOUR, MINUTE, Clock, to_rfc3339
 from orchestrator.domain.outcome import EXIT_LOST
 from orchestrator.domain.states import Origin
 from orchestrator.services.definitions import Definition, Definitions
@@ -23,8 +23,7 @@ from orchestrator.store.triggers import Triggers
 from orchestrator.store.values import Run
 
 _KEEP = 512  # compiled templates
-
-
+_PLACED_WITHIN = HOUR  # of a run that a restore has found, by the source that it came from
 _LIFE_GRACE = MINUTE  # a long-lived consumer leaves by its deadline; this is for those that don't
 
 
@@ -37,6 +36,10 @@ class Unrenderable(Exception):
     def __init__(self, reason: str, *, exit_code: int | None = None) -> None:
         self.exit_code = exit_code
         super().__init__(reason)
+
+
+class Early(Exception):
+    """A run whose job cannot be made yet, for this reason: it is looked at again a little later."""
 
 
 class Renderer:
@@ -74,7 +77,7 @@ class Renderer:
         self._compiled: OrderedDict[tuple[str, str], specs.Template] = OrderedDict()
 
     def render(self, run: Run) -> Claim:
-        """Make the claim for a run's next attempt. Raises Unrenderable."""
+        """Make the claim for a run's next attempt. Raises Unrenderable, or Early."""
         try:
             definition = self._definitions.get(run.definition)
             template = self._template(definition)
@@ -84,6 +87,12 @@ class Renderer:
         if gone is not None:
             raise Unrenderable(gone, exit_code=EXIT_LOST)
         if definition.stream and run.origin is Origin.RESTORED and not run.data:
+            waited = self._clock.now() - run.created_at
+            if run.range_start is not None and run.ordinal is None and waited < _PLACED_WITHIN:
+                raise Early(
+                    "found on the cluster after a restore: tried again once its source has been "
+                    "read again, which says what its job is given"
+                )
             raise Unrenderable(
                 "this run was found on the cluster after a restore, and what its job was given is "
                 "not known: set the checkpoint back to read its events again, and discard it"

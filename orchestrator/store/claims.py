@@ -141,6 +141,19 @@ class Claims:
             tx.notify(Topic.CHANGED)
         return [_new_flight(claim, now) for claim in won]
 
+    def postpone(self, run: Run, until: int, reason: str) -> bool:
+        """Let a run that was ready wait until then; uses up no attempt. Returns whether it did."""
+
+        def operation(tx: Tx) -> bool:
+            changed = tx.conn.execute(
+                update(runs)
+                .where(runs.c.id == run.id, runs.c.fence == run.fence, schema.is_ready)
+                .values(queue=Queue.DELAYED, not_before=until, reason=storable(reason))
+            ).rowcount
+            return changed == 1
+
+        return self._db.write(operation, "postpone")
+
     def fail_unsent(self, run: Run, reason: str, exit_code: int | None = None) -> None:
         """End a pending run that can not be rendered: dead, with the reason."""
 

@@ -64,13 +64,14 @@ def test_runs_that_the_backup_does_not_know(
     assert told(out).total() == len(again.runs("logs"))
 
 
+@pytest.mark.parametrize("early", [True, False], ids=["failed before", "fails after"])
 @pytest.mark.parametrize("mode", ["range", "buffer"])
 def test_a_run_that_was_put_back_and_fails(
-    start: Start, kafka: Kafka, tmp_path: Path, mode: str
+    start: Start, kafka: Kafka, tmp_path: Path, mode: str, early: bool
 ) -> None:
-    """Its range says all that a reader of it was given: it is tried again. No job is sent without
-    the file that the first one had: that run waits among the dead for a person, who lets its
-    events be read again."""
+    """Its range says all that a reader of it was given: it is tried again, also when it has failed
+    before its source was read. No job is sent without the file that the first one had: that run
+    waits among the dead for a person, who lets its events be read again."""
     topic, out, gate = kafka.topic(), tmp_path / "out", tmp_path / "gate"
     kafka.produce(topic, 0, [b"value"] * 10)
     wait = f"until [ -e {gate} ]; do sleep 0.05; done"
@@ -85,12 +86,17 @@ def test_a_run_that_was_put_back_and_fails(
     until(lambda: ("0", "10", "20") in told(out), "the second run")
     orch.app.stop()
 
+    def fail() -> None:
+        if mode == "range":
+            Path(f"{gate}2").touch()
+        gate.touch()
+
     backup.restore(tmp_path / "backup.db", tmp_path / "restored", copy=False)
+    if early:
+        fail()
     again = start(tmp_path / "restored")
     until(lambda: len(again.runs("logs")) == 2, "put back", within=90)
-    if mode == "range":
-        Path(f"{gate}2").touch()
-    gate.touch()
+    fail()
     run = again.until_ended(again.runs("logs")[1].id, within=90)
     if mode == "range":
         assert (run.state, run.attempts) == (RunState.SUCCEEDED, 2)

@@ -135,7 +135,7 @@ def test_counts(ledger: Ledger) -> None:
     ledger.finish(runs[0], RunState.DEAD)
     ledger.accept(ledger.claim(1)[0])
     assert ledger.reads.run_counts() == {"pending": 1, "submitting": 0, "running": 1, "dead": 1}
-    assert ledger.reads.queue_counts() == {"line": 0, "delayed": 0, "ready": 1}
+    assert ledger.reads.queue_counts() == {"line": 0, "delayed": 0, "future": 0, "ready": 1}
     assert ledger.reads.trigger_counts() == {"active": 1}
     uid = runs[0].trigger_uid
     assert ledger.reads.last_runs([uid])[uid].id == runs[2].id

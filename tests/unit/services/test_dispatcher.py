@@ -15,7 +15,7 @@ from orchestrator.domain.signals import Signal, Topic
 from orchestrator.domain.states import AttemptState, RunState
 from orchestrator.services.cluster import ClusterState
 from orchestrator.services.dispatcher import Dispatcher
-from orchestrator.services.renderer import Unrenderable
+from orchestrator.services.renderer import Early, Unrenderable
 from orchestrator.store.errors import Unavailable
 from orchestrator.store.leases import Leases
 from orchestrator.store.values import Flight, Run
@@ -240,6 +240,28 @@ def test_a_run_that_cannot_be_rendered(desk: Desk, make: Make) -> None:
     [attempt] = desk.ledger.attempts(bad)
     assert (attempt.state, attempt.reason) == (AttemptState.FAILED, "there is no secret TOKEN")
     until(lambda: desk.ledger.run(good).state is RunState.RUNNING, "the other is accepted")
+
+
+def test_a_run_that_cannot_be_rendered_yet(desk: Desk, make: Make) -> None:
+    """It waits with the reason, uses up no attempt, holds up nobody, and is sent when it can be."""
+    early, good = fire(desk, 2)
+    told = ["its source was not read"]
+
+    def render(run: Run) -> Any:
+        if run.id == early.id and told:
+            raise Early(told[0])
+        return desk.claim_of(run)
+
+    dispatcher = make(render=render)
+    go(dispatcher)
+    until(lambda: desk.ledger.run(good).state is RunState.RUNNING, "the other is accepted")
+    waiting = desk.ledger.run(early)
+    assert (waiting.state, waiting.queue, waiting.attempts) == (RunState.PENDING, "delayed", 0)
+    assert waiting.reason == told.pop()
+    desk.clock.step(3 * SECOND)
+    go(dispatcher)
+    until(lambda: desk.ledger.run(early).state is RunState.RUNNING, "it is accepted")
+    assert desk.ledger.run(early).attempts == 1
 
 
 def test_a_cancelled_run_that_was_never_sent(desk: Desk, make: Make) -> None:
