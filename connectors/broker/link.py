@@ -111,8 +111,12 @@ class Link:
         except (OSError, ValueError) as error:
             self._end()
             raise SourceUnavailable(f"{where} does not answer: {error}") from error
-        self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-        self._thread.start()
+        with self._changed:
+            if self._over:  # closed meanwhile, when there was nothing to close yet
+                self._cut()
+                raise SourceUnavailable(f"{where}: it is closed")
+            self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+            self._thread.start()
         self._await(lambda: self._connected is not None, "the connection")
         return bool(self._connected)
 
@@ -185,10 +189,10 @@ class Link:
         with self._changed:
             self._closing = True
             self._changed.notify_all()
-        thread = self._thread
-        if thread is None:
-            self._end()
-        elif thread is not threading.current_thread():
+            thread = self._thread
+            if thread is None:
+                self._end()
+        if thread is not None and thread is not threading.current_thread():
             self._wake_up()
             thread.join(_LEAVE)
             if thread.is_alive():  # the broker reads nothing: leave without a word

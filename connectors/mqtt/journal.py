@@ -18,7 +18,7 @@ import json
 import os
 import secrets
 import threading
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -99,11 +99,16 @@ class Journal:
                 lines.append(["+", packet, entry.digest, entry.id])
             self._write(lines)
 
-    def free(self, packets: Iterable[int]) -> None:
-        """The numbers of these packets may be used again. Durable when this returns."""
+    def free(self, packets: Iterable[int], ids: Mapping[int, str] | None = None) -> None:
+        """The numbers of these packets may be used again; with `ids` only as far as they are those
+        of these messages. Durable when this returns."""
         with self._lock:
-            file = self._opened()
-            gone = [packet for packet in packets if self._entries.pop(packet, None) is not None]
+            file, gone = self._opened(), list[int]()
+            for packet in packets:
+                entry = self._entries.get(packet)
+                if entry is not None and (ids is None or ids[packet] == entry.id):
+                    del self._entries[packet]
+                    gone.append(packet)
             if not gone:
                 return
             if self._lines > _SPARE + 2 * len(self._entries):

@@ -78,19 +78,26 @@ class Session:
             self._lost(link)
         self._connect()
 
-    def acknowledge(self, packets: Sequence[tuple[int, int]]) -> None:
-        """Tell the broker that packets (their ids, and QoS) have come."""
-        link = self._link
+    def acknowledge(self, connection: str, packets: Sequence[tuple[int, int]]) -> None:
+        """Tell the broker that packets (their ids, and QoS) of a connection have come: in another
+        one the same numbers may be those of other messages."""
+        with self._lock:
+            link = self._link if connection == self.connection else None
         if link is not None and link.alive:
             link.acknowledge(packets)
+
+    def drop(self) -> None:
+        """End the connection: what the broker was not told about comes again in the next."""
+        with self._lock:
+            link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
     def close(self) -> None:
         """End the connection; the broker keeps the session. May be called twice."""
         with self._lock:
             self._closed = True
-            link, self._link = self._link, None
-        if link is not None:
-            link.close()
+        self.drop()
 
     def _lost(self, link: Link) -> None:
         """Raises what has to be seen, and not only mended."""

@@ -136,7 +136,11 @@ class MqttSource(QueueSource):
         while True:
             if not self._context.stop.is_set():
                 self._session.keep()
-            self._read()
+            try:
+                self._read()
+            except Exception:
+                self._session.drop()  # of what was read here nobody else knows
+                raise
             if found := self._hand_over(room):
                 return Polled(messages=found)
             if (left := deadline - time.monotonic()) <= 0 or self._context.stop.is_set():
@@ -146,24 +150,27 @@ class MqttSource(QueueSource):
                     self._changed.wait(min(left, self._patience(), _SLICE))
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> Collection[str]:
-        settled, due = self._sorted(deliveries)
+        connection = self._session.connection
+        settled, due = self._sorted(deliveries, connection)
         first = [packet for packet, (qos, _) in due.items() if qos == 1]
         second = [packet for packet, (qos, _) in due.items() if qos == 2]
         with self._changed:
             self._accepted.update(second)
             self._pace.told(time.monotonic())
-        self._session.acknowledge([(packet, 2) for packet in second])
+        self._session.acknowledge(connection, [(packet, 2) for packet in second])
         acknowledged: list[int] = []
         for begin in range(0, len(first), _AT_ONCE):
-            if not self._session.alive:
+            if not self._session.alive or connection != self._session.connection:
                 break  # these come again as what they are
             # Between the two a crash makes new messages of these: they are few.
             some = first[begin : begin + _AT_ONCE]
-            self._journal.free(some)
+            ids = {packet: due[packet][1] for packet in some}
+            self._journal.free(some, ids)
             with self._changed:
-                for packet in some:
-                    self._open.pop(packet, None)
-            self._session.acknowledge([(packet, 1) for packet in some])
+                for packet, id_ in ids.items():
+                    if packet in self._open and self._open[packet].id == id_:
+                        del self._open[packet]
+            self._session.acknowledge(connection, [(packet, 1) for packet in some])
             acknowledged += some
         with self._changed:
             # An id is the message's until the broker lets go of it.
@@ -178,7 +185,7 @@ class MqttSource(QueueSource):
     def give_back(self, deliveries: Sequence[Delivery]) -> Collection[str]:
         """MQTT takes nothing back. What it was not told about is here, or comes again once the
         connection does."""
-        settled, due = self._sorted(deliveries)
+        settled, due = self._sorted(deliveries, self._session.connection)
         with self._changed:
             for packet, (_, id_) in due.items():
                 message = self._open.get(packet)
@@ -253,7 +260,7 @@ class MqttSource(QueueSource):
             self._journal.free([packet for packet, qos in unwanted if qos == 1])
             with self._changed:
                 self._accepted.update(packet for packet, qos in unwanted if qos == 2)
-            self._session.acknowledge(unwanted)
+            self._session.acknowledge(mine, unwanted)
 
     def _skips(self, received: Received) -> bool:
         if not self._filter.matches(received.topic):
@@ -330,13 +337,12 @@ class MqttSource(QueueSource):
     # -- telling --------------------------------------------------------------------------------
 
     def _sorted(
-        self, deliveries: Sequence[Delivery]
+        self, deliveries: Sequence[Delivery], connection: str
     ) -> tuple[set[str], dict[int, tuple[int, str]]]:
         """The ids about which there is nothing to be done, and the packets of which the broker can
         be told now, with their QoS and id. The others come again, with another receipt."""
         settled: set[str] = set()
         due: dict[int, tuple[int, str]] = {}
-        connection = self._session.connection
         for delivery in deliveries:
             packet, qos, of = _receipt(delivery.receipt)
             entry = self._journal.entry(packet) if packet else None

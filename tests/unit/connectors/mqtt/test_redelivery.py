@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from typing import Any
 
 import pytest
 
+from connectors.mqtt.journal import Journal
 from connectors.queues import Message
 from connectors.streams import SourceRefused, SourceUnavailable
 from tests.support.scriptedmqtt import (
@@ -334,3 +336,52 @@ def test_whatever_a_broker_sends_ends_no_thread(
         return bool(came)
 
     until(come, "a message comes", within=20)
+
+
+def test_a_number_of_another_connection_is_not_acknowledged(
+    broker: ScriptedBroker, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While the broker is being told of a message it loses the session, and gives its number to
+    another one: which is in no ledger yet."""
+    source = runner.open()
+    runner.connected()
+    broker.publish("t/a", b"one", 7)
+    [first] = runner.come(1)
+    free, others = Journal.free, list[Message]()
+
+    def freed(journal: Journal, *args: Any) -> None:
+        monkeypatch.undo()
+        free(journal, *args)
+        broker.drop()
+        until(lambda: not source.listening, "the connection is lost")
+        runner.connected()
+        broker.publish("t/a", b"two", 7)
+        others.extend(runner.come(1))
+
+    monkeypatch.setattr(Journal, "free", freed)
+    source.acknowledge(told(first))
+    [other] = others
+    assert list(source.acknowledge(told(other))) == [other.id]
+    until(lambda: broker.heard(PUBACK), "the broker is told", show=lambda: broker.said)
+    assert broker.heard(PUBACK) == [7], "once, of the second message alone"
+
+
+def test_what_could_not_be_written_down_comes_again(
+    broker: ScriptedBroker, runner: Runner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk is full when messages come: they are asked for again, in another connection."""
+
+    def full(journal: Journal, entries: object) -> None:
+        monkeypatch.undo()
+        raise SourceUnavailable("the disk is full")
+
+    runner.open()
+    runner.connected()
+    monkeypatch.setattr(Journal, "note", full)
+    broker.publish("t/a", b"one", 7)
+    with pytest.raises(SourceUnavailable, match="full"):
+        runner.come(1)
+    broker.present = True
+    runner.connected()
+    broker.publish("t/a", b"one", 7, dup=True)
+    assert [one.body["body"] for one in runner.come(1)] == ["one"]
