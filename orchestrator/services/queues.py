@@ -6,6 +6,7 @@ received as can start: the rest waits at the source, which is made for waiting.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 
@@ -35,6 +36,7 @@ _AGAIN = 5.0  # seconds until a source is told once more of what it did not take
 _FULL = 5.0  # seconds at most without a look while no run can start
 _QUIET = 10.0  # seconds at most in which a source that fails is left alone, whatever happens
 _IDLE = 30.0
+_LAST_TURN = 5.0  # seconds that what is received may take to be in the ledger, once all ends
 _PACKED_FOR = HOUR  # then what was packed may soon be an orphan
 
 
@@ -61,16 +63,25 @@ class QueueWork:
         self.context = context
         parts = [Reporting.name] if source is None else [Receiving.name, Reporting.name]
         self.standing = Standing(row, shelf.sources, parts)
+        self.receiving = threading.Lock()
+        """Held while something is received that is not in the ledger yet."""
+        self.closed = False
 
     def close(self) -> None:
         """Let go of the source. A turn under way comes to its end first or fails."""
         self.context.stop.set()
+        # A source that gives back what is in no run must not do so with what is about to be.
+        ended = self.receiving.acquire(timeout=0 if self.closed else _LAST_TURN)
+        self.closed = True
         try:
             if self.source is not None:
                 self.source.close()
             self.payloads.close()
         except Exception:  # noqa: BLE001 - a plugin's code may raise anything
             _log.exception("source cannot be closed", trigger=self.row.trigger)
+        finally:
+            if ended:
+                self.receiving.release()
 
 
 class _Part:
@@ -184,7 +195,11 @@ class Receiving(_Part):
         return self._full
 
     def _turn(self) -> float:
-        if self.row.trigger_state is not TriggerState.ACTIVE or self._gave_up:
+        with self.work.receiving:
+            return self._received()
+
+    def _received(self) -> float:
+        if not self._goes_on or self._gave_up:
             self._give_up()
             return _IDLE
         clock, size = self.work.clock, max(1, self._source.gathering.size)
@@ -195,7 +210,7 @@ class Receiving(_Part):
         if wanted > 0:
             polled = self._source.poll(wanted, self._wait())
             reach("queue.polled")
-            if self.row.trigger_state is not TriggerState.ACTIVE:
+            if not self._goes_on:
                 self._give_up()
                 return _IDLE
             found = len(polled.messages)
@@ -214,6 +229,10 @@ class Receiving(_Part):
             return _FULL if room <= 0 or due is None else min(_FULL, due)
         pauses = [self._source.interval, due]
         return min((pause for pause in pauses if pause), default=0.0)
+
+    @property
+    def _goes_on(self) -> bool:
+        return self.row.trigger_state is TriggerState.ACTIVE and not self.work.closed
 
     def _wait(self) -> float:
         due = self._gatherer.due(self.work.clock.monotonic())

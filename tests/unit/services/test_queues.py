@@ -171,6 +171,28 @@ def test_a_message_is_a_run_and_its_success_is_told(bench: Bench) -> None:
     assert bench.row.state is SourceState.OK
 
 
+def test_a_source_is_closed_once_what_it_gave_is_a_run(bench: Bench) -> None:
+    """A source that gives back what is in no run asks for that when it is closed: what is received
+    at that moment is in the ledger first, and nothing more is received."""
+    bench.open()
+    bench.queue.put("a")
+    closing = threading.Thread(target=bench.receiving.close)
+    found: list[list[str]] = []
+
+    def stopped() -> None:
+        bench.queue.faults.pop("poll")
+        closing.start()
+        assert bench.receiving.work.context.stop.wait(20)
+
+    bench.queue.faults |= {"poll": stopped, "close": lambda: found.append(bench.keys())}
+    bench.receiving.turn()
+    closing.join(20)
+    assert found == [["a"]]
+    bench.queue.put("b")
+    bench.receiving.turn()
+    assert (bench.keys(), bench.queue.messages["b"].out) == (["a"], False)
+
+
 def test_only_the_newest_receipt_is_told(bench: Bench) -> None:
     """A message that comes again joins its run."""
     bench.open()
