@@ -20,6 +20,7 @@ from connectors.kafka.cluster import (
 )
 from connectors.kafka.connection import Connection, kafka_python_options
 from connectors.kafka.faults import asking, fault, from_kafka_python
+from connectors.kafka.sockets import close_everything
 from connectors.streams import SourceError, SourceRefused, SourceUnavailable
 
 T = TypeVar("T")
@@ -246,6 +247,7 @@ class Network:
         self._client = _compat.KafkaNetClient(**options)
         # The consumer does not pass its option on, and makes a topic again that was deleted.
         self._client.cluster.config["allow_auto_create_topics"] = False
+        close_everything(self._client)
         self._manager = self._client._manager
         connect = self._manager.get_connection
 

@@ -67,9 +67,9 @@ def kafka_python_options(connection: Connection) -> dict[str, Any]:
     """What every client of kafka-python takes; a consumer also takes ``client_rack``.
 
     It also silences the library: at DEBUG it logs its options, the password among them, and what
-    fails is said by whoever asked.
+    fails is said by whoever asked. Raises OSError for files of TLS that are not as they should.
     """
-    from connectors.kafka.sockets import DIRECT
+    from connectors.kafka.sockets import DIRECT, tls_context
 
     logging.getLogger("kafka").setLevel(logging.CRITICAL)
     options: dict[str, Any] = {
@@ -84,14 +84,8 @@ def kafka_python_options(connection: Connection) -> dict[str, Any]:
             "sasl_plain_username": connection.sasl.user,
             "sasl_plain_password": connection.sasl.password,
         }
-    if tls := connection.tls:
-        options |= {
-            "ssl_cafile": tls.ca,
-            "ssl_certfile": tls.cert,
-            "ssl_keyfile": tls.key,
-            "ssl_password": tls.password,
-            "ssl_check_hostname": tls.check_hostname,
-        }
+    if connection.tls:
+        options["ssl_context"] = tls_context(connection.tls)
     return options
 
 

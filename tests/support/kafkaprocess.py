@@ -173,7 +173,11 @@ def admin_client(**options: Any) -> Any:
     """A KafkaAdminClient. Untyped: the stubs that pyright brings describe an older one."""
     from kafka import admin
 
-    return admin.KafkaAdminClient(**options)
+    from connectors.kafka.cluster_python import Network
+    from connectors.kafka.sockets import DIRECT
+
+    tidy = {"kafka_client": Network().make, "proxy_url": DIRECT}
+    return admin.KafkaAdminClient(**tidy, **options)
 
 
 def _serves(address: str) -> bool:

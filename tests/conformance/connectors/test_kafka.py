@@ -30,9 +30,6 @@ from connectors.testing import (
 from tests.support.kafka import Kafka
 from tests.support.waiting import until
 
-# kafka-python leaves sockets whose connection failed to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
 
 class _Topic:
     """A topic of its own, and what all modes have in common."""

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
-
 from connectors.storage.objects import StorageUnavailable
 from connectors.streams import SourceError, SourceRefused, Want
 from tests.support.bufferfiles import (
@@ -18,9 +16,6 @@ from tests.support.bufferfiles import (
 )
 from tests.support.kafka import Kafka
 from tests.support.waiting import until
-
-# kafka-python leaves sockets whose connection failed to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
 
 
 def test_nothing_taken_in_is_handed_over_again(kafka: Kafka, make: Make) -> None:

@@ -23,9 +23,6 @@ from tests.support.bufferfiles import (
 from tests.support.kafka import Kafka
 from tests.support.waiting import until
 
-# kafka-python leaves sockets whose connection failed to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
 
 @pytest.mark.parametrize("form", ["ndjson", "values"])
 @pytest.mark.parametrize("compression", ["none", "gzip", "zstd"])

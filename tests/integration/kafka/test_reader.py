@@ -18,9 +18,6 @@ from tests.support.kafka import Kafka
 from tests.support.kafkasecure import PASSWORD, USER, SecureKafka
 from tests.support.waiting import until
 
-# kafka-python leaves sockets whose connection failed to the garbage collector.
-pytestmark = pytest.mark.filterwarnings("ignore:unclosed <socket:ResourceWarning")
-
 Opened = Callable[..., Reader]
 AT = int(time.time() * 1000) - 60_000  # a time that retention does not remove
 

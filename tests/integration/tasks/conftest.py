@@ -9,10 +9,20 @@ from typing import Any
 
 import pytest
 
+from connectors.kafka.sockets import close_everything
 from tests.support.kafka import Kafka
 
 Told = tuple[int, dict[str, Any], str]
 Run = Callable[..., Told]
+
+
+def tidy_consumer(options: Mapping[str, Any]) -> Any:
+    """kafka-python's consumer. A task's process ends with its sockets; this one goes on."""
+    from kafka import KafkaConsumer
+
+    consumer: Any = KafkaConsumer(**options)
+    close_everything(consumer._client)
+    return consumer
 
 
 @pytest.fixture
@@ -42,7 +52,7 @@ def told(capsys: pytest.CaptureFixture[str]) -> Run:
     """Runs a task's `main`: its exit code, the line it wrote, and its errors."""
 
     def run(main: Callable[..., int], variables: Mapping[str, str], **options: Any) -> Told:
-        code = main(variables, **options)
+        code = main(variables, **{"connect": tidy_consumer, **options})
         got = capsys.readouterr()
         return code, json.loads(got.out or "{}"), got.err
 

@@ -16,6 +16,7 @@ from connectors.kafka.reader import open_reader
 from connectors.streams import SourceError
 from specs.tasks.kafka_follow import task as follow
 from specs.tasks.kafka_range import task as ranged
+from tests.integration.tasks.conftest import tidy_consumer
 from tests.support.kafka import Kafka
 from tests.support.waiting import until
 
@@ -36,9 +37,7 @@ class _Watched:
     """kafka-python's consumer, and whether it has read anything yet."""
 
     def __init__(self, options: dict[str, Any], has_read: threading.Event) -> None:
-        from kafka import KafkaConsumer
-
-        self._consumer: Any = KafkaConsumer(**options)
+        self._consumer = tidy_consumer(options)
         self._has_read = has_read
 
     def __getattr__(self, name: str) -> Any:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ssl
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -15,6 +17,7 @@ from connectors.kafka.connection import (
 )
 from connectors.kafka.faults import fault, from_kafka_python
 from connectors.streams import SourceRefused, SourceUnavailable
+from tests.support.certificates import KEY_PASSWORD, make
 
 SASL = Sasl(mechanism="SCRAM-SHA-256", user="alice", password="wonder")
 TLS = Tls(ca="/ca.pem", cert="/me.pem", key="/me.key", password="sealed")
@@ -49,7 +52,9 @@ def test_protocol(sasl: Sasl | None, tls: Tls | None, protocol: str) -> None:
     """The security protocol follows from what there is."""
     connection = replace(FULL, sasl=sasl, tls=tls)
     assert connection.protocol == protocol
-    assert kafka_python_options(connection)["security_protocol"] == protocol
+    assert kafka_python_options(replace(connection, tls=tls and Tls()))["security_protocol"] == (
+        protocol
+    )
     assert librdkafka_options(connection)["security.protocol"] == protocol
 
 
@@ -82,9 +87,28 @@ def test_the_other_client_takes_its_options() -> None:
     from kafka import KafkaConsumer
     from kafka.admin import KafkaAdminClient
 
-    options = set(kafka_python_options(FULL))
+    options = set(kafka_python_options(replace(FULL, tls=Tls())))
     assert options <= set(KafkaAdminClient.DEFAULT_CONFIG)
     assert options <= set(KafkaConsumer.DEFAULT_CONFIG)
+
+
+def test_tls_of_the_other_client(tmp_path: Path) -> None:
+    """Authority, certificate, sealed key and the check of names; a wrong file is refused."""
+    files = make(tmp_path)
+    tls = Tls(
+        ca=str(files.authority),
+        cert=str(files.client),
+        key=str(files.client_key),
+        password=KEY_PASSWORD,
+        check_hostname=False,
+    )
+    context: ssl.SSLContext = kafka_python_options(replace(FULL, tls=tls))["ssl_context"]
+    assert len(context.get_ca_certs()) == 1
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert not context.check_hostname
+    for wrong in (replace(tls, password=None), replace(tls, key=str(files.authority))):
+        with pytest.raises(OSError, match="SSL"):
+            kafka_python_options(replace(FULL, tls=wrong))
 
 
 @pytest.mark.parametrize(
