@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import typing
 from collections.abc import Mapping
-from types import UnionType
 from typing import Any
 
+import yaml
+
 import specs
+from connectors import durations
 from connectors.registry import Registry
 from generator.markdown import code, page, sentence, table
 from orchestrator import config
@@ -17,6 +18,13 @@ _INTRODUCTION = (
     "Unknown keys are errors that name the nearest right one. `orch schema KIND` prints the JSON "
     "Schema for editors."
 )
+_TYPES = {
+    "integer": "whole number",
+    "number": "number",
+    "boolean": "true or false",
+    "null": "nothing",
+    None: "anything",
+}
 POLICIES: Mapping[str, str] = {
     "overlap": "What a firing does while earlier runs of its partition are open: `skip` leaves it "
     "out, `queue` lets it wait in line, `queue_one` lets one wait, `replace` cancels the open runs "
@@ -79,6 +87,7 @@ def trigger_file() -> str:
     """Keys of a trigger file."""
     registry = Registry.load()
     schema = specs.policies_schema()
+    policies = {key: schema[key] for key in specs.POLICY_KEYS}
     parts = [
         _INTRODUCTION,
         "## Keys of every kind",
@@ -97,23 +106,24 @@ def trigger_file() -> str:
         table(
             ("Key", "Value", "Default", "Meaning"),
             [
-                (code(key), _kind(schema[key]), _shown(schema[key].get("default")), POLICIES[key])
-                for key in specs.POLICY_KEYS
+                (code(key), _value(policy, {}), _default_of(policy), POLICIES[key])
+                for key, policy in policies.items()
             ],
         ),
     ]
     for kind in registry.kinds:
         connector = registry.get(kind)
         parts += [f"## Kind `{kind}`", f"{connector.summary[:1].upper()}{connector.summary[1:]}."]
+        schema = connector.settings_model.model_json_schema()
         rows = [
             (
                 code(key),
-                _type(field.annotation),
-                _shown(None if field.is_required() else field.default),
-                sentence(field.description or ""),
-                ", ".join(_shown(example) for example in field.examples or ()),
+                _value(setting, schema.get("$defs", {})),
+                _default_of(setting),
+                sentence(setting.get("description", "")),
+                ", ".join(_shown(example) for example in setting.get("examples", ())),
             )
-            for key, field in connector.settings_model.model_fields.items()
+            for key, setting in schema["properties"].items()
         ]
         parts.append(table(("Key", "Value", "Default", "Meaning", "Examples"), rows))
         paths = ", ".join(code(path) for path in known_paths(registry, kind))
@@ -121,33 +131,49 @@ def trigger_file() -> str:
     return page("Trigger file", *parts)
 
 
+def _default_of(setting: Mapping[str, Any]) -> str:
+    match setting.get("default"):
+        case None | False | "" | [] | dict():  # of a mapping each key has its own
+            return ""
+        case [*items]:
+            return ", ".join(map(_shown, items))
+        case value:
+            return _shown(value)
+
+
 def _shown(value: Any) -> str:
-    if value is None or value == 0:
-        return ""
-    if isinstance(value, bool):
-        return code(str(value).lower())
+    """A value as it stands in a trigger file."""
+    if isinstance(value, bool | list | dict):
+        value = yaml.safe_dump(value, default_flow_style=True, width=10_000, sort_keys=False)
+        value = value.removesuffix("...\n").strip()
     return code(value)
 
 
-def _kind(schema: Mapping[str, Any]) -> str:
-    if "enum" in schema:
-        return ", ".join(code(word) for word in schema["enum"])
+def _value(schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> str:
+    """What may be written, from a JSON Schema."""
+    if "$ref" in schema:
+        return _value(definitions[schema["$ref"].rpartition("/")[2]], definitions)
     if "anyOf" in schema:
-        return ", ".join(_kind(part) for part in schema["anyOf"])
+        parts = [_value(part, definitions) for part in schema["anyOf"]]
+        return " or ".join(dict.fromkeys(part for part in parts if part != "nothing"))
+    if "enum" in schema:
+        return ", ".join(dict.fromkeys(code(word) for word in schema["enum"]))
     if "const" in schema:
         return code(schema["const"])
-    if schema.get("type") == "string":
+    match schema.get("type"):
+        case "string":
+            return _text(schema)
+        case "array":
+            kind, *more = _value(schema.get("items", {}), definitions).split(" ", 1)
+            return " ".join(["list of", f"{kind}s", *more])
+        case "object":
+            keys = ", ".join(code(key) for key in schema.get("properties", {}))
+            return f"mapping of {keys}" if keys else "mapping"
+        case kind:
+            return _TYPES[kind]
+
+
+def _text(schema: Mapping[str, Any]) -> str:
+    if schema.get("pattern") == durations.PATTERN or "5m" in schema.get("examples", ()):
         return "duration"
-    return {"integer": "whole number", "boolean": "true or false", "object": "mapping"}.get(
-        str(schema.get("type")), str(schema.get("type", ""))
-    )
-
-
-def _type(annotation: Any) -> str:
-    if typing.get_origin(annotation) in (UnionType, typing.Union):
-        return " or ".join(_type(a) for a in typing.get_args(annotation) if a is not type(None))
-    if typing.get_origin(annotation) is typing.Annotated:
-        return _type(typing.get_args(annotation)[0])
-    if typing.get_origin(annotation) is tuple:
-        return "text or list of texts"
-    return {int: "duration", str: "text"}.get(annotation, str(annotation))
+    return "time" if schema.get("format") == "date-time" else "text"

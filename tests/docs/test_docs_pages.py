@@ -118,3 +118,11 @@ def test_every_failpoint_that_the_architecture_names_is_there():
 def test_no_page_names_a_place_of_one_machine(file: Path):
     """Paths of home and temporary directories mean nothing to a reader."""
     assert not re.search(r"(?<![\w.])/(?:home|root|tmp|work)/", file.read_text(encoding="utf-8"))
+
+
+def test_the_reference_speaks_no_python():
+    """Choices, durations and defaults are shown as a person writes them."""
+    pythonic = re.compile(r"typing\.|<class|collections\.|Undefined|\bdict\[|\bNone\b")
+    for page in ("trigger-file.md", "settings.md"):
+        text = (ROOT / "docs" / "reference" / page).read_text(encoding="utf-8")
+        assert not pythonic.findall(text), page
