@@ -1,9 +1,11 @@
 """Jobs submitted per second, against a plain loop of `requests.put` with as many threads.
 
-Both send the very same bytes to the same stub, in turn. The stub stands once for a node at the
-pace of a real one (560 jobs/s whoever asks, about 1 ms more for each answer) and once for one that
-answers at once, where both are bound by their own processor time: there orch also renders, seals
-and commits what the loop finds ready. The first turn and the first sixth of each are a warm-up.
+All send the very same bytes to the same stub, in turn: orch, `requests.put` as it is called plainly
+(a connection each), and a `requests.Session` a thread, which keeps its connection. The stub stands
+once for a node at the pace of a real one (560 jobs/s whoever asks, about 1 ms more for each answer)
+and once for one that answers at once, where all are bound by their own processor time: there orch
+also renders, seals and commits what the loops find ready. The first turn and the first sixth of
+each are a warm-up.
 """
 
 from __future__ import annotations
@@ -30,25 +32,32 @@ _REAL = ("--pace", "560", "--latency", "0.001")
 
 
 def run(place: Place) -> Iterator[Row]:
-    """Measure; both in turn, the first turn is a warm-up."""
+    """Measure; all in turn, the first turn is a warm-up."""
     jobs, rounds, warm_up = (40, 1, 0) if place.quick else (3_000, 3, 1)
     for what, options in (("a node at its pace", _REAL), ("a stub that answers at once", ())):
         ours: list[float] = []
         plain: list[float] = []
+        kept: list[float] = []
         with StubNode(place, "submission-node", *options) as node:
             for _ in range(warm_up + rounds):
                 ours.append(_orch(place, node.url, jobs))
-                plain.append(place.call(loop, bacalhau=node.url, threads=_THREADS)["rate"])
+                for rates, session in ((kept, True), (plain, False)):
+                    done = place.call(loop, bacalhau=node.url, threads=_THREADS, session=session)
+                    rates.append(done["rate"])
                 requests.get(f"{node.url}/bench/forget", timeout=10)
-        yield Row(
-            what=f"submissions, {what}",
-            unit="/s",
-            orch=median(ours[warm_up:]),
-            peer=median(plain[warm_up:]),
-            n=f"{rounds} x {jobs:,}",
-            note=f"{_THREADS} threads each; accepted and committed; peer: requests.put"
-            + ("; target 0.9" if options else ""),
-        )
+        note = f"{_THREADS} threads each; accepted and committed; peer: "
+        for how, rates, target in (
+            ("requests.put", plain, "; target 0.9" if options else ""),
+            ("a requests.Session a thread", kept, ""),
+        ):
+            yield Row(
+                what=f"submissions, {what}",
+                unit="/s",
+                orch=median(ours[warm_up:]),
+                peer=median(rates[warm_up:]),
+                n=f"{rounds} x {jobs:,}",
+                note=note + how + target,
+            )
 
 
 def _orch(place: Place, url: str, jobs: int) -> float:
@@ -81,21 +90,23 @@ def _rate(bacalhau: str, end: int) -> float:
     return (len(puts) - warm_up) / (end - puts[warm_up][0]) * SECOND
 
 
-def loop(bacalhau: str, threads: int) -> dict[str, Any]:
+def loop(bacalhau: str, threads: int, session: bool) -> dict[str, Any]:
     """PUT what the node was sent before once more; jobs a second."""
+    answer = requests.get(f"{bacalhau}/bench/bodies", timeout=60).content
     bodies: queue.SimpleQueue[bytes] = queue.SimpleQueue()
-    for body in requests.get(f"{bacalhau}/bench/bodies", timeout=60).content.split(b"\n"):
+    for body in answer.split(b"\n"):
         bodies.put(body)
     requests.get(f"{bacalhau}/bench/forget", timeout=60)
 
     def work() -> None:
-        with requests.Session() as session:
+        with requests.Session() as kept:
+            put = kept.put if session else requests.put
             while True:
                 try:
                     body = bodies.get_nowait()
                 except queue.Empty:
                     return
-                answer = session.put(
+                answer = put(
                     f"{bacalhau}/api/v1/orchestrator/jobs",
                     data=body,
                     headers={"Content-Type": "application/json"},
