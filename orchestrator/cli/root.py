@@ -20,6 +20,8 @@ COMMANDS: Sequence[tuple[str, str, str]] = (
     ("demo", "demo", "See it work: a local node, orchestrator and examples."),
     ("serve", "serve", "Run the orchestrator."),
     ("dev-node", "devnode", "Run a local node with Bacalhau's HTTP API, for development."),
+    ("new", "new", "Write a trigger file and a Dockerfile for a script."),
+    ("image", "image", "Build and push the image of a trigger file."),
     ("register", "register", "Register a trigger from options or a file."),
     ("apply", "apply", "Bring triggers to what files say."),
     ("diff", "diff", "Show what `apply` would change."),
