@@ -304,6 +304,7 @@ class Reporting(_Part):
     def __init__(self, work: QueueWork) -> None:
         super().__init__(work)
         self._sweep_at = 0.0
+        self._refused = 0  # events that the source did not take since all were looked through
         leftovers = work.shelf.leftovers
         self._orphans = Orphans(work.row.trigger_uid, work.payloads, leftovers)
 
@@ -323,9 +324,10 @@ class Reporting(_Part):
 
     def _report(self, source: QueueSource) -> float:
         telling, uid = self.work.shelf.telling, self.row.trigger_uid
-        found = telling.to_tell(uid)
+        found = telling.to_tell(uid, self._refused)
         if not found:
-            return _IDLE
+            refused, self._refused = self._refused, 0
+            return _AGAIN if refused else _IDLE
         done: list[Told] = []
         for state, say in (
             (EventState.ACKNOWLEDGE, source.acknowledge),
@@ -338,7 +340,9 @@ class Reporting(_Part):
                 reach("queue.tell.after")
                 done += [told for told in mine if told.id in taken]
         telling.told(uid, done)
-        return 0.0 if len(done) == len(found) else _AGAIN
+        # Those that it will take may wait behind them.
+        self._refused += len(found) - len(done)
+        return 0.0
 
     def _extend(self, source: QueueSource) -> float:
         every = source.extend_every

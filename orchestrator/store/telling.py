@@ -116,12 +116,11 @@ class Telling:
             statement = select(inbox.c.trigger_uid).where(schema.is_to_tell).distinct()
             return set(conn.scalars(statement))
 
-    def to_tell(self, trigger_uid: str) -> list[Told]:
-        """Events of which the source is to be told, some at a time."""
-        statement = _WITH_RUN.where(inbox.c.trigger_uid == trigger_uid, schema.is_to_tell).limit(
-            _AT_ONCE
-        )
-        return self._told(statement)
+    def to_tell(self, trigger_uid: str, skip: int = 0) -> list[Told]:
+        """Events of which the source is to be told, some at a time; without about so many that it
+        did not take."""
+        mine = _WITH_RUN.where(inbox.c.trigger_uid == trigger_uid, schema.is_to_tell)
+        return self._told(mine.limit(_AT_ONCE).offset(skip))
 
     def to_extend(self, trigger_uid: str) -> list[Told]:
         """Events for which the source is to wait longer, some at a time."""

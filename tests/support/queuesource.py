@@ -43,6 +43,8 @@ class MemoryQueue:
     returned: list[str] = field(default_factory=list[str])
     extended: list[str] = field(default_factory=list[str])
     gives_up: set[str] = field(default_factory=set[str])
+    refuses: set[str] = field(default_factory=set[str])
+    """What it cannot acknowledge now."""
     faults: dict[str, Callable[[], None]] = field(default_factory=dict[str, Callable[[], None]])
     """By the name of the method, called before it does anything."""
     rooms: list[int] = field(default_factory=list[int])
@@ -168,12 +170,13 @@ class MemorySource(QueueSource):
     def acknowledge(self, deliveries: Sequence[Delivery]) -> Collection[str]:
         self._queue.fault("acknowledge")
         with self._queue.lock:
-            for delivery in deliveries:
+            taken = [one for one in deliveries if one.id not in self._queue.refuses]
+            for delivery in taken:
                 self._queue.acknowledged.append(delivery.receipt)
                 waiting = self._queue.messages.get(delivery.id)
                 if waiting is not None and waiting.receipt == delivery.receipt:
                     del self._queue.messages[delivery.id]
-        return [delivery.id for delivery in deliveries]
+        return [delivery.id for delivery in taken]
 
     def give_back(self, deliveries: Sequence[Delivery]) -> Collection[str]:
         self._queue.fault("give_back")

@@ -23,6 +23,7 @@ from orchestrator.domain.states import RunState, TriggerState
 from orchestrator.services.definitions import Definition, to_body
 from orchestrator.services.queues import QueueWork, Receiving, Reporting
 from orchestrator.services.reader import Shelf
+from orchestrator.store import telling
 from orchestrator.store.database import canonical
 from orchestrator.store.endings import Settlement
 from orchestrator.store.errors import Unavailable
@@ -217,6 +218,27 @@ def test_killed_before_the_source_was_told_it_is_told_once_more(bench: Bench) ->
     bench.receiving.turn()
     bench.reporting.turn()
     assert (bench.keys(), bench.queue.messages) == (["a"], {})
+
+
+def test_what_a_source_does_not_take_holds_nothing_up(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """However much of it there is: a broker may wait for the very ones behind it."""
+    monkeypatch.setattr(telling, "_AT_ONCE", 2)
+    bench.open()
+    names = "abcdefg"
+    bench.queue.put(*names)
+    bench.receiving.turn()
+    for name in names:
+        bench.end(name)
+    bench.queue.refuses = set("abcdeg")
+    pauses = [bench.reporting.turn() for _ in range(5)]
+    assert bench.queue.acknowledged == ["f#1"]
+    assert max(pauses) > 1, "it is not asked again and again without a pause"
+    bench.queue.refuses.clear()
+    for _ in range(6):
+        bench.reporting.turn()
+    assert bench.queue.messages == {}
 
 
 def test_not_more_is_received_than_can_start(bench: Bench) -> None:
