@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 
 from connectors.streams import SourceRefused
 from connectors.table.database import TableDatabase
+from connectors.table.keys import BadKey
 from connectors.table.layout import Layout, look
 from connectors.table.settings import TableSettings
 
@@ -31,7 +32,7 @@ class Access:
         self, *, writes: bool = True, within: float | None = None
     ) -> Generator[tuple[Connection, Layout]]:
         """As :meth:`TableDatabase.transaction`. What the columns are is asked once, and again after
-        the database has refused something."""
+        the database has refused something. A key that can be none is refused, too."""
         try:
             with self.database.transaction(writes=writes, within=within) as conn:
                 layout = self._layout
@@ -41,3 +42,5 @@ class Access:
         except SourceRefused:
             self._layout = None
             raise
+        except BadKey as error:
+            raise SourceRefused(f"{self.place}: a row can be no event: {error}") from error

@@ -7,13 +7,16 @@ life of the same trigger has claimed and not finished is taken over by the next 
 of which nobody heard the end is read again.
 
 Which rows wait is asked of the rows themselves, never of how far somebody has read: a row that is
-committed late is as good as any other. Rows that another transaction holds are skipped.
+committed late is as good as any other. Rows that another transaction holds are skipped. A row whose
+key makes no id is cancelled: it would stand in the way of all others.
 """
 
 from __future__ import annotations
 
+import logging
 import secrets
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -21,8 +24,11 @@ from sqlalchemy import ColumnElement, Connection, Select, and_, func, literal, s
 
 from connectors.streams import SourceUnavailable
 from connectors.table.access import Access
+from connectors.table.keys import BadKey
 from connectors.table.layout import Layout
 from connectors.table.regulator import Regulator
+
+_log = logging.getLogger(__name__)
 
 AT_ONCE = 1000
 """Rows of one statement."""
@@ -72,7 +78,7 @@ class Claims:
             due = self._regulator.went(conn, free_at, now, len(rows))
             return Claimed(rows=rows, due=due if len(rows) == allowed else None)
 
-    def take_over(self, most: int) -> Sequence[Row]:
+    def take_over(self, most: int, now: int) -> Sequence[Row]:
         """Rows that an earlier life of this trigger has claimed and not finished; nothing when
         there are no more."""
         with self._access.transaction() as (conn, layout):
@@ -93,7 +99,7 @@ class Claims:
             if found:
                 mine = layout.is_one_of([row[0] for row in found])
                 conn.execute(update(layout.table).where(mine).values({owner: self.claim}))
-            return [layout.row(row) for row in found]
+            return self._rows(conn, layout, found, now)
 
     def release(self, known: Callable[[Collection[str]], set[str]]) -> int:
         """Let others have the rows of this life that are not `known` to be in a run; returns how
@@ -102,7 +108,7 @@ class Claims:
             queued, owner = layout.states["queued_at"], layout.states["claimed_by"]
             mine = and_(queued.is_not(None), is_open(layout), owner == self.claim)
             keys = conn.scalars(select(layout.key_column).where(mine)).all()
-            ids = {layout.key.id(key): key for key in keys}
+            ids = dict(_ids(layout, keys))
             free = [ids[one] for one in ids.keys() - known(list(ids))] if ids else []
             for start in range(0, len(free), AT_ONCE):
                 some = layout.is_one_of(free[start : start + AT_ONCE])
@@ -131,10 +137,9 @@ class Claims:
             first = _first(select(layout.key_column), layout, order, most).cte("first")
             taken = update(layout.table).where(layout.key_column.in_(select(first.c[0])))
             found = conn.execute(taken.values(claimed).returning(*layout.selected)).all()
+            rows = self._rows(conn, layout, found, now)
             # They come back in no order.
-            return sorted(
-                map(layout.row, found), key=lambda row: (row[1] or 0, len(row[0]), row[0])
-            )
+            return sorted(rows, key=lambda row: (row[1] or 0, len(row[0]), row[0]))
         found = conn.execute(_first(select(*layout.selected), layout, order, most)).all()
         if not found:
             return []
@@ -142,7 +147,26 @@ class Claims:
         taken = update(layout.table).where(mine, queued.is_(None)).values(claimed)
         if conn.execute(taken).rowcount != len(found):
             raise SourceUnavailable(f"{self._access.place}: somebody else has taken some rows")
-        return [layout.row(row) for row in found]
+        return self._rows(conn, layout, found, now)
+
+    def _rows(
+        self, conn: Connection, layout: Layout, found: Sequence[Any], now: int
+    ) -> Sequence[Row]:
+        rows: list[Row] = []
+        for one in found:
+            try:
+                rows.append(layout.row(one))
+            except BadKey as error:
+                _log.warning("%s: a row is cancelled: %s", self._access.place, error)
+                mine = update(layout.table).where(layout.is_one_of([one[0]]))
+                conn.execute(mine.values(dict(layout.cancelled(now, str(error)))))
+        return rows
+
+
+def _ids(layout: Layout, keys: Sequence[Any]) -> Iterator[tuple[str, Any]]:
+    for key in keys:
+        with suppress(BadKey):
+            yield layout.key.id(key), key
 
 
 def _first(
@@ -162,5 +186,4 @@ def is_open(layout: Layout) -> ColumnElement[bool]:
 
 
 def _waits(layout: Layout) -> ColumnElement[bool]:
-    waits = and_(layout.states["queued_at"].is_(None), is_open(layout))
-    return waits if layout.wanted is None else and_(waits, layout.wanted)
+    return and_(layout.states["queued_at"].is_(None), is_open(layout), layout.wanted)

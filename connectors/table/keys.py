@@ -10,12 +10,17 @@ from uuid import UUID
 from connectors.queues import MAX_ID
 
 
+class BadKey(ValueError):
+    """A value that no id can be made of; the text says why, and does not show it."""
+
+
 class Key(ABC):
     """How the key of a table is written. Each value has one id, from which it is made again."""
 
     @abstractmethod
     def id(self, value: Any) -> str:
-        """The id of a value, as the database gave it."""
+        """The id of a value, as the database gave it. Raises BadKey: columns of SQLite hold
+        anything, texts may be longer than an id."""
 
     @abstractmethod
     def value(self, id_: str) -> Any:
@@ -26,7 +31,9 @@ class WholeKey(Key):
     """Whole numbers."""
 
     def id(self, value: Any) -> str:
-        return str(int(value))
+        if not isinstance(value, int):
+            raise BadKey(f"its key is no whole number but {type(value).__name__}")
+        return str(value)
 
     def value(self, id_: str) -> Any:
         return int(id_)
@@ -36,11 +43,12 @@ class TextKey(Key):
     """Texts. One that is not printable, or looks as if, is written as JSON."""
 
     def id(self, value: Any) -> str:
-        text = str(value)
-        plain = text.isprintable() and text and not text.startswith('"')
-        written = text if plain else json.dumps(text)
+        if not isinstance(value, str):
+            raise BadKey(f"its key is no text but {type(value).__name__}")
+        plain = value.isprintable() and value and not value.startswith('"')
+        written = value if plain else json.dumps(value)
         if len(written) > MAX_ID:
-            raise ValueError(f"the key of a row has {len(text):,} characters")
+            raise BadKey(f"its key has {len(value):,} characters, too many for an id")
         return written
 
     def value(self, id_: str) -> Any:
@@ -66,7 +74,12 @@ class BytesKey(Key):
     """Bytes, such as UUIDs in a ``binary(16)``."""
 
     def id(self, value: Any) -> str:
-        return bytes(cast(bytes, value)).hex()
+        if not isinstance(value, (bytes, bytearray, memoryview)):
+            raise BadKey(f"its key is no bytes but {type(value).__name__}")
+        written = bytes(cast("bytes", value)).hex()
+        if not 0 < len(written) <= MAX_ID:
+            raise BadKey(f"its key has {len(written) // 2:,} bytes, which makes no id")
+        return written
 
     def value(self, id_: str) -> Any:
         return bytes.fromhex(id_)

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Text,
     and_,
     any_,
+    bindparam,
     cast,
     column,
     func,
@@ -41,6 +42,9 @@ from connectors.table.settings import TableSettings
 warnings.filterwarnings("ignore", message="Did not recognize type", category=SAWarning)
 
 _REMEDY = "`orch table-sql` prints what makes them, and `states` names others"
+_REASON = 500  # characters
+_LEAST = {"claimed_by": 60, "run_id": 25}
+"""Characters that a column must take."""
 _NATIVE = (types.Integer, types.Numeric, types.Boolean, types.String, types.LargeBinary, types.Uuid)
 """Types of which no value is beyond a driver."""
 
@@ -67,8 +71,10 @@ class Layout:
     """The state columns that the table has, by what they are for."""
     writers: Mapping[str, Callable[[int], Any]]
     """For each state that is a time: what is written, of microseconds since 1970."""
-    wanted: ColumnElement[bool] | None
-    """What the settings ask of rows."""
+    wanted: ColumnElement[bool]
+    """What rows need to be taken: a key, and what the settings ask."""
+    reason: int
+    """Characters of a reason."""
 
     @property
     def selected(self) -> Sequence[ColumnElement[Any]]:
@@ -81,10 +87,21 @@ class Layout:
         """The rows with these keys."""
         if self.dialect == "postgresql":  # one value, and not one for each key
             return self.key_column == any_(literal(list(keys), ARRAY(self.key_column.type)))
-        return self.key_column.in_(keys)
+        given = bindparam(None, list(keys), type_=self.key_column.type, expanding=True)
+        return self.key_column.in_(given)
+
+    def cancelled(self, at: int, reason: str) -> dict[ColumnElement[Any], Any]:
+        """What is written into a row that nobody is to handle, unless it is cancelled already."""
+        stands = self.states["cancelled_at"]
+        moment = self.writers["cancelled_at"](at)
+        values: dict[ColumnElement[Any], Any] = {stands: func.coalesce(stands, moment)}
+        if "reason" in self.states:
+            text = "".join(char if char.isprintable() else " " for char in reason)
+            values[self.states["reason"]] = text[: self.reason]
+        return values
 
     def row(self, found: Sequence[Any]) -> tuple[str, int | None, dict[str, JSON]]:
-        """The id, the time and the body of a row of `selected`."""
+        """The id, the time and the body of a row of `selected`. Raises BadKey."""
         first = 2 if "created_at" in self.states else 1
         at = values.instant(found[1]) if first == 2 else None
         body = {
@@ -114,8 +131,14 @@ def look(conn: Connection, settings: TableSettings, place: str) -> Layout:
         raise SourceRefused(
             f"{place}: its key {settings.key!r} is neither its primary key nor unique by itself"
         )
+    for role, least in _LEAST.items():
+        if role in named and _length(found[named[role]], least) < least:
+            raise SourceRefused(
+                f"{place}: the column {named[role]!r} is too short: {least} characters are needed"
+            )
     forms = {one: _form(dialect, kind) for one, kind in found.items()}
-    forms[settings.key] = key_type
+    # In SQLite any column holds values of any type.
+    forms[settings.key] = types.NullType() if dialect == "sqlite" else key_type
     made = table(
         quoted_name(name.name, quote=True),
         *(column(quoted_name(one, quote=True), form) for one, form in forms.items()),
@@ -138,17 +161,24 @@ def look(conn: Connection, settings: TableSettings, place: str) -> Layout:
             if role.endswith("_at") and role != "created_at"
         },
         wanted=_wanted(settings, made),
+        reason=_length(found[named["reason"]], _REASON) if "reason" in named else 0,
     )
 
 
-def _wanted(settings: TableSettings, made: TableClause) -> ColumnElement[bool] | None:
-    if not settings.where:
-        return None
-    conditions = [
+def _wanted(settings: TableSettings, made: TableClause) -> ColumnElement[bool]:
+    # Columns that are only unique may be empty: nothing could be told about such a row.
+    conditions: list[ColumnElement[bool]] = [made.c[settings.key].is_not(None)]
+    conditions += [
         made.c[name].in_(list(one)) if isinstance(one, (tuple, list)) else made.c[name] == one
-        for name, one in settings.where.items()
+        for name, one in (settings.where or {}).items()
     ]
     return and_(*conditions)
+
+
+def _length(kind: types.TypeEngine[Any], most: int) -> int:
+    """How many characters a column takes, as far as that matters."""
+    length = getattr(kind, "length", None)
+    return min(length, most) if isinstance(length, int) and length > 0 else most
 
 
 def _form(dialect: str, kind: types.TypeEngine[Any]) -> types.TypeEngine[Any]:
@@ -165,6 +195,8 @@ def _key(kind: types.TypeEngine[Any], what: str) -> tuple[Key, types.TypeEngine[
         return UuidKey(), kind
     if isinstance(kind, types.LargeBinary) or kind.__visit_name__ in ("BINARY", "VARBINARY"):
         return BytesKey(), types.LargeBinary()
+    if isinstance(kind, types.CHAR):  # as a text it would be without its spaces
+        return TextKey(), kind
     if isinstance(kind, types.String):
         return TextKey(), types.Text()
     raise SourceRefused(

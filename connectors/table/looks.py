@@ -61,11 +61,9 @@ class Looks:
 
 
 def _between(layout: Layout, floor: str | None, top: str | None) -> list[ColumnElement[Any]]:
-    conditions: list[ColumnElement[Any]] = []
+    conditions: list[ColumnElement[Any]] = [layout.wanted]
     if floor is not None:
         conditions.append(layout.key_column > layout.key.value(floor))
     if top is not None:
         conditions.append(layout.key_column <= layout.key.value(top))
-    if layout.wanted is not None:
-        conditions.append(layout.wanted)
     return conditions

@@ -17,7 +17,6 @@ from connectors.table.access import Access
 from connectors.table.claims import AT_ONCE
 from connectors.table.layout import Layout
 
-_MAX_REASON = 500  # characters
 _SUCCEEDED = ("", "succeeded")  # nothing: whoever tells says nothing more than that it is done
 
 Values: TypeAlias = Mapping[ColumnElement[Any], Any]
@@ -126,10 +125,5 @@ def _ended(layout: Layout, one: Delivery, now: int) -> Values:
 
 
 def _cancelled(layout: Layout, one: Delivery, now: int, reason: str) -> Values:
-    at = layout.writers["cancelled_at"](now if one.ended_at is None else one.ended_at)
-    cancelled = layout.states["cancelled_at"]
-    values = _run(layout, one) | {cancelled: func.coalesce(cancelled, at)}
-    if "reason" in layout.states:
-        text = "".join(char if char.isprintable() else " " for char in reason)
-        values[layout.states["reason"]] = text[:_MAX_REASON]
-    return values
+    at = now if one.ended_at is None else one.ended_at
+    return _run(layout, one) | layout.cancelled(at, reason)

@@ -13,6 +13,16 @@ SLACK = 3 * SECOND // 20
 """µs: how late a look may be without a loss. Of a table that was idle so much goes at once."""
 
 
+AHEAD = 10 * SECOND
+"""µs: how far clocks may differ. Nobody lets rows go earlier than that: a moment beyond it is of a
+clock that was set back since, or of a slower rate."""
+
+
+def begun(free_at: int, now: int, per_second: float) -> int:
+    """`free_at` as far as it can be believed."""
+    return free_at if free_at <= now + AHEAD + round(SECOND / per_second) else now
+
+
 def allowance(free_at: int, now: int, per_second: float) -> int:
     """How many rows may go now. Over any time t at most ``per_second * (t + SLACK) + 1`` go,
     whoever asks."""

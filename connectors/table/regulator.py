@@ -30,7 +30,7 @@ class Regulator:
         """How many rows may go now, and the instant that `went` is to be given. Whoever else asks
         waits until the transaction ends."""
         try:
-            free_at = self._hold(conn)
+            free_at = pace.begun(self._hold(conn), now, self._rate)
         except IntegrityError as error:
             reason = f"{self._place}: another one has just begun to read it at this rate"
             raise SourceUnavailable(reason) from error

@@ -40,6 +40,7 @@ class TableSource(OpenTable):
         self._count_at = 0.0  # monotonic
         self._waiting: int | None = None
         self._claimed_some = False
+        self._took_over = False
 
     def look(self, room: int) -> Polled:
         try:
@@ -62,6 +63,10 @@ class TableSource(OpenTable):
     @property
     def extend_every(self) -> int:
         return _EXTEND
+
+    def forget_before(self, cursor: str | None) -> int | None:
+        # What an earlier life has claimed may have had its run long ago.
+        return None if self._took_over else 0
 
     def acknowledge(self, deliveries: Sequence[Delivery]) -> Collection[str]:
         return self._outcomes.ended(deliveries, self.clock())
@@ -89,9 +94,10 @@ class TableSource(OpenTable):
         ticks = time.monotonic()
         if ticks < self._take_over_at:
             return ()
-        rows = self._claims.take_over(room)
+        rows = self._claims.take_over(room, self.clock())
         if not rows:
             self._take_over_at = ticks + _TAKE_OVER
+            self._took_over = True
         return rows
 
     def _claimed(self, room: int) -> Sequence[Row]:

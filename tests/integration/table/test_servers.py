@@ -173,10 +173,15 @@ def test_values_of_postgres(postgres: JobTable, desk_of: Desks):
 
 @pytest.mark.parametrize(
     ("kind", "values"),
-    [("uuid", ["6f1ed002-ab59-4c5b-9a3d-1e1c6c4f7a11"]), ("text", ["b c", 'x"', ""])],
+    [
+        ("uuid", ["6f1ed002-ab59-4c5b-9a3d-1e1c6c4f7a11"]),
+        ("text", ["b c", 'x"', ""]),
+        ("char(5)", ["ab   ", "abcde"]),
+        ("varchar(9)", ["ab", "ab "]),
+    ],
 )
 def test_keys_of_postgres(postgres: JobTable, desk_of: Desks, kind: str, values: list[str]):
-    """UUIDs and texts, claimed and finished, and followed."""
+    """UUIDs and texts, of any length or padded to one, claimed and finished, and followed."""
     states = ", ".join(f"{name} timestamptz" for name in ("q", "f", "c"))
     postgres.run(f"CREATE TABLE app.other (k {kind} PRIMARY KEY, {states}, who text)")
     for value in values:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 from sqlalchemy.exc import OperationalError
 
-from connectors.streams import SourceUnavailable
+from connectors.streams import SourceRefused, SourceUnavailable
 from tests.support.jobtable import JobTable
 from tests.support.tabledesk import NOW, Desk, ids, told
 
@@ -249,6 +249,63 @@ def test_names_are_quoted(desk: Desk, tmp_path: Any):
     assert cancelled is not None
     odd.close()
     table.close()
+
+
+def _own_table(table: JobTable, name: str, key: str, claimed_by: str = "text") -> dict[str, Any]:
+    """A table without an extra; the settings that read it."""
+    table.run(
+        f"CREATE TABLE {name} (k {key}, queued_at text, finished_at text, cancelled_at text,"
+        f" claimed_by {claimed_by}, reason varchar(20))"
+    )
+    none = dict.fromkeys(("created_at", "started_at", "run_id"))
+    return {"table": name, "key": "k", "states": none}
+
+
+def test_a_row_whose_key_makes_no_id_stands_in_nobodys_way(table: JobTable, desk: Desk):
+    """It is cancelled, and says why; one without any key is left alone, since nothing could be
+    told about it."""
+    settings = _own_table(table, "odd", "INT PRIMARY KEY")
+    for key in (None, "abc", 3.5, 7):
+        table.run("INSERT INTO odd (k) VALUES (?)", key)
+    source = desk.claims(**settings)
+    assert ids(source.poll(9, 0).messages) == ["7"]
+    assert source.poll(9, 0).messages == []
+    assert table.run("SELECT k, reason FROM odd WHERE cancelled_at IS NOT NULL ORDER BY k") == [
+        (3.5, "its key is no whole "),
+        ("abc", "its key is no whole "),
+    ]
+    assert table.run("SELECT queued_at FROM odd WHERE k IS NULL") == [(None,)]
+    source.close()
+    followed = {"table": "odd", "key": "k"}
+    with pytest.raises(SourceRefused, match="its key is no whole number but float"):
+        desk.follows(**followed).poll(9, 0)
+
+
+def test_a_reason_fits_its_column(table: JobTable, desk: Desk):
+    """However long it is; otherwise a row would never be told of."""
+    source = desk.claims(**_own_table(table, "brief", "INTEGER PRIMARY KEY"))
+    table.run("INSERT INTO brief (k) VALUES (1)")
+    [message] = source.poll(9, 0).messages
+    source.acknowledge([told(message, state="dead", reason="x" * 100, ended_at=NOW)])
+    assert table.run("SELECT reason FROM brief") == [("dead: xxxxxxxxxxxxxx",)]
+
+
+def test_a_column_that_is_too_short_for_a_claim(table: JobTable, desk: Desk):
+    """A database that cuts texts off would leave rows of which nobody knows whose they are."""
+    settings = _own_table(table, "short", "INTEGER PRIMARY KEY", claimed_by="varchar(20)")
+    with pytest.raises(SourceRefused, match="'claimed_by' is too short: 60 characters"):
+        desk.claims(**settings).poll(9, 0)
+
+
+def test_nothing_is_forgotten_before_claims_are_taken_over(table: JobTable, desk: Desk):
+    """However long orch was away: a row that an earlier life has claimed may have had its run."""
+    table.put(["a", "b"])
+    desk.claims().poll(9, 0)
+    source = desk.claims()
+    assert source.forget_before(None) == 0
+    while source.poll(1, 0).messages:
+        assert source.forget_before(None) == 0
+    assert source.forget_before(None) is None
 
 
 def test_lag_is_what_waits(table: JobTable, desk: Desk):

@@ -50,6 +50,20 @@ def test_a_table_that_was_idle_makes_no_burst():
     assert pace.allowance(free_at, NOW, 50) == 0
 
 
+def test_a_clock_that_was_set_back(table: JobTable, desk: Desk):
+    """By an hour: rows go on at once, and not in an hour; so does a rate that was slower before."""
+    table.put([str(n) for n in range(20)])
+    slow = desk.claims(rows_per_second=0.001)
+    assert len(slow.poll(1, 0).messages) == 1
+    source = desk.claims("u2", rows_per_second=50)
+    assert source.poll(1, 0).messages, "the next of the slow ones was in a quarter of an hour"
+    desk.clock.now -= 3600 * SECOND
+    again = desk.claims("u3", rows_per_second=50)
+    assert len(again.poll(9, 0).messages) == 1
+    assert not again.poll(9, 0).messages, "evenly, as before"
+    assert pace.begun(NOW + 9 * SECOND, NOW, 50) == NOW + 9 * SECOND, "clocks may differ a little"
+
+
 @pytest.mark.parametrize("sources", [1, 2])
 def test_fifty_rows_a_second(table: JobTable, desk: Desk, sources: int):
     """While 10,000 rows wait: within 10 % of 100 in any window of 2 s, for one source and for two

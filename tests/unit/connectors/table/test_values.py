@@ -11,7 +11,7 @@ from uuid import UUID
 import pytest
 
 from connectors.table import values
-from connectors.table.keys import BytesKey, Key, TextKey, UuidKey, WholeKey
+from connectors.table.keys import BadKey, BytesKey, Key, TextKey, UuidKey, WholeKey
 
 _UUID = UUID("6f1ed002-ab59-4c5b-9a3d-1e1c6c4f7a11")
 
@@ -118,7 +118,20 @@ def test_ids_of_another_key(key: Key, id_: str):
         key.value(id_)
 
 
-def test_a_key_that_is_too_long():
-    """It cannot be an id."""
-    with pytest.raises(ValueError, match="1,025 characters"):
-        TextKey().id("x" * 1025)
+@pytest.mark.parametrize(
+    ("key", "value", "says"),
+    [
+        (TextKey(), "x" * 1025, "1,025 characters"),
+        (TextKey(), "\n" * 600, "600 characters"),
+        (TextKey(), b"x", "bytes"),
+        (WholeKey(), "x", "str"),
+        (WholeKey(), 3.0, "float"),
+        (BytesKey(), "x", "str"),
+        (BytesKey(), b"", "0 bytes"),
+        (BytesKey(), b"x" * 513, "513 bytes"),
+    ],
+)
+def test_a_key_that_makes_no_id(key: Key, value: Any, says: str):
+    """Columns of SQLite hold anything, and a text may be longer than an id."""
+    with pytest.raises(BadKey, match=says):
+        key.id(value)
