@@ -12,8 +12,10 @@ from sqlalchemy import create_engine
 from orchestrator.store import migrate
 from orchestrator.store.database import normalise_url
 from tests.support.clocks import FakeClock
+from tests.support.inboxledger import Queue
 from tests.support.ledger import Ledger
 from tests.support.postgres import PostgresServer
+from tests.support.streamledger import Stream
 
 BOTH = ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)]
 
@@ -84,3 +86,15 @@ def sqlite_ledger(tmp_path: Path) -> Iterator[Ledger]:
 def ledger(open_ledger: Callable[..., Ledger]) -> Ledger:
     """An open store."""
     return open_ledger()
+
+
+@pytest.fixture
+def queue(ledger: Ledger) -> Queue:
+    """A source without order, with nothing in its inbox."""
+    return Queue(ledger)
+
+
+@pytest.fixture
+def stream(ledger: Ledger) -> Stream:
+    """A stream with one partition that begins at 0."""
+    return Stream(ledger)

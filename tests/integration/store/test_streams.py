@@ -1,4 +1,4 @@
-"""Streams in the store: batches, lines, halves, lives, jumps, restores, retention."""
+"""Streams in the store: batches, lines, halves, restores, retention."""
 
 from __future__ import annotations
 
@@ -10,94 +10,15 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from orchestrator.domain.clock import MINUTE, SECOND
-from orchestrator.domain.states import AttemptState, Origin, RunState
-from orchestrator.store.errors import Conflict, Missing
+from orchestrator.domain.clock import SECOND
+from orchestrator.domain.states import Origin, RunState
 from orchestrator.store.intake import new_run
-from orchestrator.store.leftovers import Leftovers
-from orchestrator.store.lives import Lives, Reached
 from orchestrator.store.schema import runs as runs_table
-from orchestrator.store.sources import STRIDE, Source, Sources, StreamPartition
-from orchestrator.store.streams import How, StreamBatch, Streams, batch_key, read_key
-from orchestrator.store.triggers import NewTrigger, new_uid
+from orchestrator.store.sources import STRIDE, Sources
+from orchestrator.store.streams import StreamBatch, Streams, batch_key, read_key
 from orchestrator.store.values import Run
-from tests.support.ledger import Ledger, digest
-
-HOW = How(room=1, rate=None, blocks=True)
-
-
-class Stream:
-    """One trigger with a source, and the store's sides of it."""
-
-    def __init__(self, ledger: Ledger, *, owner: str = "me", name: str = "stream") -> None:
-        self.ledger = ledger
-        self.sources = Sources(ledger.db, owner)
-        self.streams = Streams(ledger.db)
-        self.lives = Lives(ledger.db)
-        self.leftovers = Leftovers(ledger.db)
-        self.uid = new_uid()
-        body = '{"kind":"log"}'
-        ledger.triggers.create(
-            [
-                NewTrigger(
-                    name=name,
-                    kind="log",
-                    definition_hash=digest(body),
-                    definition=body,
-                    template_hash="t" * 32,
-                    job="{}",
-                    uid=self.uid,
-                    partitions=[],
-                    outside=True,
-                )
-            ],
-            "test",
-        )
-        self.sources.found(self.uid, "one", {"p0": "0"})
-
-    @property
-    def row(self) -> Source:
-        found = self.sources.get(self.uid)
-        assert found is not None
-        return found
-
-    def place(self, name: str = "p0") -> StreamPartition:
-        return next(p for p in self.sources.partitions(self.uid) if p.name == name)
-
-    def plan(self, *ends: int, how: How = HOW, at: StreamPartition | None = None, **batch: Any):
-        """Take in ranges that end at `ends`; returns the names of the partitions that took them."""
-        place = at or self.place()
-        return self.streams.take_in(self.row, {place: self.batches(place, *ends, **batch)}, how)
-
-    @staticmethod
-    def batches(place: StreamPartition, *ends: int, **batch: Any) -> list[StreamBatch]:
-        starts = [int(place.planned or 0), *ends]
-        return [
-            StreamBatch(start=str(a), end=str(b), values={"log": {"start": a, "end": b}}, **batch)
-            for a, b in zip(starts, ends, strict=False)
-        ]
-
-    def runs(self) -> list[Run]:
-        """All runs, by where they begin; those of one place by their end, the longest first."""
-        return sorted(
-            self.ledger.runs(), key=lambda r: (int(r.range_start or 0), -int(r.range_end or 0))
-        )
-
-    def finish(self, run: Run, state: RunState = RunState.SUCCEEDED, **settle: Any) -> Run:
-        return self.ledger.finish(run, state, **settle)
-
-    def leaves(self) -> list[tuple[str | None, str | None]]:
-        """The ranges of the runs with a place, in their order."""
-        ordered = sorted(
-            (r for r in self.ledger.runs() if r.ordinal is not None), key=lambda r: r.ordinal or 0
-        )
-        return [(r.range_start, r.range_end) for r in ordered]
-
-
-@pytest.fixture
-def stream(ledger: Ledger) -> Stream:
-    """A stream with one partition that begins at 0."""
-    return Stream(ledger)
+from tests.support.ledger import Ledger
+from tests.support.streamledger import HOW, Stream
 
 
 def test_batches_move_planned_and_wait_in_line(stream: Stream) -> None:
@@ -234,118 +155,6 @@ def test_a_place_is_halved_twenty_times_at_most(stream: Stream) -> None:
         run = stream.finish(left, RunState.DEAD, blocks=True)
     assert not stream.streams.split(run.id, parts, HOW)
     assert stream.ledger.run(run).state is RunState.DEAD
-
-
-def life(stream: Stream) -> Run:
-    """A life that begins where the partition stands."""
-    place = stream.place()
-    at = place.planned or "0"
-    batch = StreamBatch(
-        start=at, end=at, values={"log": {"start": int(at)}}, life_us=MINUTE, stall_us=SECOND
-    )
-    assert stream.streams.take_in(stream.row, {place: [batch]}, HOW) == {"p0"}
-    return stream.runs()[-1]
-
-
-def test_progress_moves_a_life_and_its_partition(stream: Stream) -> None:
-    """Run, `planned` and `done` move together; progress that was read of an older attempt or
-    place moves nothing."""
-    life(stream)
-    [flight] = stream.ledger.claim()
-    stream.ledger.accept(flight)
-    [seen] = stream.lives.open(stream.uid)
-    news = Reached(life=seen, position="40", final=False)
-    assert stream.lives.reached(stream.uid, [news]) == 1
-    assert stream.lives.reached(stream.uid, [news]) == 0
-    place = stream.place()
-    assert (place.planned, place.done) == ("40", "40")
-    [run] = stream.runs()
-    assert (run.range_start, run.range_end, run.tries) == ("0", "40", 0)
-
-
-def test_a_life_ends_only_after_its_last_progress_was_read(stream: Stream) -> None:
-    """An ended attempt waits until somebody has said where it got to."""
-    life(stream)
-    [flight] = stream.ledger.claim()
-    flight = stream.ledger.accept(flight)
-    assert stream.ledger.end(flight)
-    assert stream.ledger.endings.unsettled(10) == []
-    [seen] = stream.lives.open(stream.uid)
-    assert seen.closing
-    assert seen.attempt_state is AttemptState.SUCCEEDED
-    stream.lives.reached(stream.uid, [Reached(life=seen, position="7", final=True)])
-    assert stream.ledger.settle(RunState.SUCCEEDED) == 1
-    [run] = stream.runs()
-    assert (run.state, run.range_end) == (RunState.SUCCEEDED, "7")
-    assert stream.lives.open(stream.uid) == []
-    following = life(stream)
-    assert following.range_start == "7"
-
-
-def test_a_dead_life_holds_its_partition_up_behind_its_progress(stream: Stream) -> None:
-    """What it had done stays done."""
-    life(stream)
-    [flight] = stream.ledger.claim()
-    flight = stream.ledger.accept(flight)
-    stream.ledger.end(flight, state=AttemptState.FAILED)
-    [seen] = stream.lives.open(stream.uid)
-    stream.lives.reached(stream.uid, [Reached(life=seen, position="9", final=True)])
-    stream.ledger.settle(RunState.DEAD, blocks=True)
-    place = stream.place()
-    assert (place.planned, place.done, place.blocked) == ("9", "9", True)
-
-
-def test_checkpoints_jump_only_while_paused(stream: Stream) -> None:
-    """A bridge in the ledger, keys of their own for what comes again, a stale plan left out."""
-    stream.plan(10)
-    before = stream.place()
-    with pytest.raises(Conflict, match="only while it is paused"):
-        stream.sources.set_checkpoints("stream", {"p0": "5"}, "why", "me")
-    stream.ledger.triggers.pause("stream", "", "me")
-    with pytest.raises(Missing, match="no partition 'p9'"):
-        stream.sources.set_checkpoints("stream", {"p9": "5"}, "why", "me")
-    stream.sources.set_checkpoints("stream", {"p0": "5"}, "why", "me")
-    assert stream.plan(20, at=before) == set()
-    stream.plan(10)
-    bridge = next(r for r in stream.runs() if r.state is RunState.SKIPPED)
-    assert (bridge.range_start, bridge.range_end, bridge.reason) == ("10", "5", "checkpoint: why")
-    assert {r.key for r in stream.runs()} == {"p0/0-10", "p0/jump-1", "p0/5-10~1"}
-
-
-def test_a_jump_ends_what_a_life_has_to_say(stream: Stream) -> None:
-    """A life that is under way is asked to end; what it reaches after that moves nothing."""
-    life(stream)
-    [flight] = stream.ledger.claim()
-    stream.ledger.accept(flight)
-    [seen] = stream.lives.open(stream.uid)
-    stream.lives.reached(stream.uid, [Reached(life=seen, position="40", final=False)])
-    [seen] = stream.lives.open(stream.uid)
-    stream.ledger.triggers.pause("stream", "", "me")
-    stream.sources.set_checkpoints("stream", {"p0": "5"}, "again", "me")
-    assert stream.lives.reached(stream.uid, [Reached(life=seen, position="50", final=False)]) == 0
-    assert (stream.place().planned, stream.leaves()) == ("5", [("0", "40"), ("40", "5")])
-    [run] = [run for run in stream.runs() if run.ended_at is None]
-    assert run.cancel == "checkpoint: again"
-
-
-def test_checkpoints_of_a_schedule_are_not_set(ledger: Ledger) -> None:
-    """They are due times, and follow the schedule."""
-    ledger.trigger(name="cron")
-    with pytest.raises(Conflict, match="no checkpoints that can be set"):
-        Sources(ledger.db, "me").set_checkpoints("cron", {"schedule": "5"}, "why", "me")
-
-
-def test_restarting_closes_what_is_gone_and_begins_what_is_new(stream: Stream) -> None:
-    """Asked for once, done once."""
-    stream.plan(10)
-    stream.sources.found(stream.uid, "one", {"p1": "0"})
-    stream.ledger.triggers.pause("stream", "", "me")
-    stream.sources.ask_restart("stream", "made again", "me")
-    stream.sources.restart(stream.uid, "two", {"p0": "3", "p2": "0"})
-    stream.sources.restart(stream.uid, "three", {"p0": "7"})
-    assert stream.row.identity == "two"
-    places = {p.name: p.planned for p in stream.sources.partitions(stream.uid)}
-    assert places == {"p0": "3", "p1": None, "p2": "0"}
 
 
 def put_back(stream: Stream, start: int, end: int) -> str:
