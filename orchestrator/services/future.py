@@ -30,9 +30,10 @@ class Future(Service):
     def run_once(self) -> int | None:
         """Wake what is due; returns when the next is."""
         while not self.stopping:
-            due = self._jobs.due(self._clock.now(), _AT_ONCE)
-            if not due:
-                return self._jobs.next_due()
+            at, now = self._jobs.next_due(), self._clock.now()
+            if at is None or at > now:
+                return at
+            due = self._jobs.due(now, _AT_ONCE)
             definitions = self._definitions.get_many([job.definition for job in due])
             self._jobs.wake(due, {d: found.admittance for d, found in definitions.items()})
         return None

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from sqlalchemy import and_, insert, or_, select, update
+from sqlalchemy import and_, bindparam, insert, or_, select, update
 
 from orchestrator.domain.overlap import capacity
 from orchestrator.domain.signals import Topic
@@ -30,7 +30,13 @@ from orchestrator.store.writer import Tx
 
 PARTITION = "schedule"  # where runs by command stand as well
 FUTURE = "future"  # until they are due
+# Built once: every job that is asked for comes by here.
 _INSERT = insert(runs)
+_STATES = select(triggers.c.uid, triggers.c.state).where(
+    triggers.c.uid.in_(bindparam("b_uids", expanding=True))
+)
+_WAITING = and_(schema.is_future, runs.c.cancel.is_(None))
+_NEXT_DUE = select(runs.c.not_before).where(_WAITING).order_by(runs.c.not_before).limit(1)
 _IN_CHUNK = 500
 
 
@@ -121,8 +127,7 @@ class Jobs:
 
     def _check_active(self, tx: Tx, new: Sequence[NewJob]) -> None:
         asked = {job.trigger.uid: job.trigger for job in new}
-        statement = select(triggers.c.uid, triggers.c.state).where(triggers.c.uid.in_(asked))
-        states = {uid: state for uid, state in tx.conn.execute(statement)}
+        states = {uid: state for uid, state in tx.conn.execute(_STATES, {"b_uids": list(asked)})}
         for uid, trigger in asked.items():
             check_active(trigger, TriggerState(states.get(uid, TriggerState.DELETED)))
 
@@ -177,7 +182,7 @@ class Jobs:
         """Runs of the future that are due by `now`, earliest first."""
         statement = (
             select(runs.c.id, runs.c.trigger_uid, runs.c.definition)
-            .where(schema.is_future, runs.c.not_before <= now, runs.c.cancel.is_(None))
+            .where(_WAITING, runs.c.not_before <= now)
             .order_by(runs.c.not_before)
             .limit(limit)
         )
@@ -186,14 +191,8 @@ class Jobs:
 
     def next_due(self) -> int | None:
         """When the next run of the future is due."""
-        statement = (
-            select(runs.c.not_before)
-            .where(schema.is_future, runs.c.cancel.is_(None))
-            .order_by(runs.c.not_before)
-            .limit(1)
-        )
         with self._db.read() as conn:
-            return conn.scalar(statement)
+            return conn.scalar(_NEXT_DUE)
 
     def wake(self, due: Sequence[DueJob], how: Mapping[str, Admittance]) -> int:
         """Put runs whose time has come in line, and let go what may; `how` by definition."""

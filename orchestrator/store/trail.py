@@ -11,6 +11,8 @@ from orchestrator.store.database import Database, canonical
 from orchestrator.store.schema import trail
 from orchestrator.store.writer import Tx
 
+_INSERT = insert(trail)
+
 
 def write(
     tx: Tx, actor: str, action: str, subject: str, detail: Mapping[str, Any], now: int
@@ -37,7 +39,7 @@ def write_many(
         }
         for subject, detail in subjects
     ]
-    tx.conn.execute(insert(trail), rows)
+    tx.conn.execute(_INSERT, rows)
 
 
 def record(
