@@ -179,6 +179,8 @@ class PythonCluster(Cluster):
                 if isinstance(mapped, SourceUnavailable):
                     if of_group:  # its coordinator may be gone, and another one be it now
                         _forget_coordinators(client)
+                    # By itself it learns only every half minute that a broker is back.
+                    client._manager.cluster.request_update()
                     self._doubt(client)
                 raise mapped from error
             else:

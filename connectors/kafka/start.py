@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Annotated, TypeAlias, cast
 
 from pydantic import BeforeValidator, WithJsonSchema
@@ -69,32 +69,38 @@ Start: TypeAlias = Annotated[
 
 def first_positions(
     cluster: Cluster,
-    partitions: tuple[TopicPartition, ...],
+    partitions: Collection[TopicPartition],
     start: str | Mapping[int, int],
     *,
     committed_only: bool,
 ) -> Mapping[TopicPartition, int]:
-    """The offset at which each partition of a new trigger begins.
+    """The offset at which each of these partitions begins.
 
     Raises SourceRefused for given offsets that the topic does not have.
     """
+    if not partitions:
+        return {}
     if isinstance(start, str) and start not in _WORDS:
         at_ms = -(-rfc3339(start) // 1000)  # records have milliseconds: none before the time
         return cluster.offsets_at(partitions, at_ms, committed_only=committed_only)
     ends = cluster.ends(partitions, committed_only=committed_only)
     if isinstance(start, str):
         return {p: held.start if start == "earliest" else held.end for p, held in ends.items()}
-    topic = partitions[0].topic
-    numbers = {p.partition for p in partitions}
-    if unknown := sorted(start.keys() - numbers):
-        raise SourceRefused(
-            f"`start` names partition {unknown[0]}, but {topic} has {len(numbers)} partitions, from"
-            " 0 on: correct `start`"
-        )
     for p, held in ends.items():
         if start.get(p.partition, 0) > held.end:
             raise SourceRefused(
-                f"`start` begins partition {p.partition} of {topic} at {start[p.partition]}, behind"
-                f" its end, {held.end}: correct `start`"
+                f"`start` begins partition {p.partition} of {p.topic} at {start[p.partition]},"
+                f" behind its end, {held.end}: correct `start`"
             )
     return {p: start.get(p.partition, held.start) for p, held in ends.items()}
+
+
+def check_start(start: str | Mapping[int, int], topic: str, partitions: Collection[int]) -> None:
+    """Raises SourceRefused for a partition that is named, but not there."""
+    if isinstance(start, str):
+        return
+    if unknown := sorted(start.keys() - set(partitions)):
+        raise SourceRefused(
+            f"`start` names partition {unknown[0]}, but {topic} has {len(partitions)} partitions,"
+            " from 0 on: correct `start`"
+        )

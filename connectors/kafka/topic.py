@@ -12,10 +12,11 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager
 
 from connectors.abc import JSON
+from connectors.kafka.awaited import Awaited, now_ms
 from connectors.kafka.cluster import Cluster, Committed, Ends, TopicInfo, TopicPartition, shared
 from connectors.kafka.naming import group_of, partition_name, topic_partition
 from connectors.kafka.settings import KafkaSettings
-from connectors.kafka.start import first_positions
+from connectors.kafka.start import check_start, first_positions
 from connectors.streams import (
     END,
     Batch,
@@ -58,6 +59,8 @@ class TopicSource(StreamSource):
         self._to_tell: dict[str, str] = {}
         self._tell_at = 0.0
         self._leaderless: frozenset[str] = frozenset()
+        self._waiting: frozenset[str] = frozenset()  # for a leader, to be discovered
+        self._awaited = Awaited(context.data_dir / "awaited.json")
         self._look_again_at = 0.0
 
     @property
@@ -65,27 +68,32 @@ class TopicSource(StreamSource):
         return self.settings.poll / SECOND
 
     def discover(self, known: Mapping[str, Place]) -> Discovery:
-        topic = self.settings.topic
+        topic, start = self.settings.topic, self.settings.start
+        committed_only, begun = self.settings.committed_only, now_ms()
         with self.asking() as cluster:
             info = cluster.topic(topic)
-            new = tuple(
-                TopicPartition(topic, n)
-                for n in info.partitions
-                if partition_name(topic, n) not in known
-                # One that is added later waits for its leader, and keeps nobody waiting.
-                and not (known and n in info.leaderless)
-            )
-            first: Mapping[TopicPartition, int] = {}
-            if new:
-                first = first_positions(
-                    cluster,
-                    new,
-                    "earliest" if known else self.settings.start,
-                    committed_only=self.settings.committed_only,
+            new = [n for n in info.partitions if partition_name(topic, n) not in known]
+            # One without a leader waits, and keeps nobody waiting.
+            waiting = [n for n in new if n in info.leaderless]
+            led = [TopicPartition(topic, n) for n in new if n not in info.leaderless]
+            if known:
+                first = self._awaited.first_positions(
+                    cluster, led, start, committed_only=committed_only
                 )
+            elif led:
+                check_start(start, topic, info.partitions)
+                first = first_positions(cluster, led, start, committed_only=committed_only)
+                self._awaited.note(waiting, begun)
+            else:
+                raise SourceUnavailable(f"no broker leads a partition of {topic} now")
+        self._waiting = frozenset(partition_name(topic, n) for n in waiting)
         self._see(info)
         positions = {partition_name(topic, p.partition): str(at) for p, at in first.items()}
         return Discovery(identity=info.id, partitions=positions)
+
+    @property
+    def stale(self) -> bool:
+        return not self._waiting <= self._leaderless
 
     def lag(self) -> Mapping[str, int]:
         return dict(self._lag)

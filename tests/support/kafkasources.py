@@ -73,6 +73,7 @@ class Played:
                 self.poll(room)
             except SourceUnavailable:
                 self.unavailable += 1
+                self.context.stop.wait(0.2)  # nobody asks on and on who was not answered
             return all(self.planned[name] >= end for name, end in wanted.items())
 
         until(planned, f"planned up to {wanted}", within=within, show=lambda: self.planned)
