@@ -22,7 +22,7 @@ from orchestrator.services.definitions import Definitions
 from orchestrator.store.errors import Missing
 from orchestrator.store.inbox import LINE
 from orchestrator.store.ledger import Ledger, LedgerPartition, LedgerRow
-from orchestrator.store.triggers import CHANGED
+from orchestrator.store.rescheduling import CHANGED
 
 _FINDINGS_AT_MOST = 1000  # a broken ledger need not be told a million times
 

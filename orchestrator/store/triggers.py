@@ -7,28 +7,27 @@ import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sqlalchemy import Connection, insert, select, update
+from sqlalchemy import ColumnElement, Connection, case, insert, select, update
 
 from orchestrator.domain import names
 from orchestrator.domain.signals import Topic
-from orchestrator.domain.states import Origin, Queue, RunState, TriggerState
+from orchestrator.domain.states import TriggerState
 from orchestrator.store import trail
 from orchestrator.store.content import keep_content
 from orchestrator.store.database import Database
 from orchestrator.store.defaults import default_holder, give_default_back, take_default
 from orchestrator.store.errors import Conflict, Lost, Missing
 from orchestrator.store.follows import drop_arrivals, drop_edges, keep_edges
-from orchestrator.store.intake import new_run
-from orchestrator.store.lines import cancel_open, hold, move_done
+from orchestrator.store.lines import cancel_open
 from orchestrator.store.registered import Appointment as Appointment
 from orchestrator.store.registered import Change as Change
 from orchestrator.store.registered import NewPartition as NewPartition
 from orchestrator.store.registered import NewTrigger as NewTrigger
+from orchestrator.store.rescheduling import GONE, call_off, go_on_from
 from orchestrator.store.rows import to_trigger
 from orchestrator.store.schema import (
     definitions,
     partitions,
-    runs,
     templates,
     trigger_versions,
     triggers,
@@ -37,10 +36,8 @@ from orchestrator.store.sources import add_source, restart_source
 from orchestrator.store.values import Trigger
 from orchestrator.store.writer import Tx
 
-CHANGED = "changed"  # the reason of the run that bridges two schedules of a trigger
 _IN_CHUNK = 500
 _LIVE = (TriggerState.ACTIVE, TriggerState.PAUSED)
-_GONE = "trigger deleted"  # the reason of its runs
 
 
 class Triggers:
@@ -192,7 +189,7 @@ class Triggers:
             else:
                 give_default_back(tx.conn, trigger.uid)
             for partition in change.partitions or ():
-                self._repoint(tx, changed, partition, now)
+                go_on_from(tx, self._db.instance, changed, partition, now)
             if change.restart:
                 restart_source(tx, trigger.uid)
             trail.write(tx, actor, "change", trigger.name, {"version": changed.version}, now)
@@ -201,54 +198,15 @@ class Triggers:
 
         return self._db.write(operation, "change")
 
-    def _repoint(self, tx: Tx, trigger: Trigger, partition: NewPartition, now: int) -> None:
-        """Go on from another place. A skipped run bridges the two, so that ranges still tile."""
-        mine = (partitions.c.trigger_uid == trigger.uid) & (partitions.c.name == partition.name)
-        hold(tx.conn, [(trigger.uid, partition.name)])
-        before = tx.conn.execute(select(partitions).where(mine)).mappings().first()
-        if before is None:
-            raise Missing(f"trigger {trigger.name!r} has no partition {partition.name!r}")
-        if before["wake_at"] is not None and before["wake_at"] <= now:
-            raise Lost(f"trigger {trigger.name!r} fires at this moment")
-        bridge = new_run(
-            self._db.instance,
-            trigger.uid,
-            f"version-{trigger.version}",
-            version=trigger.version,
-            definition=trigger.definition,
-            origin=Origin.SOURCE,
-            partition=partition.name,
-            due_at=now,
-            now=now,
-        )
-        bridge |= {
-            "state": RunState.SKIPPED,
-            "queue": None,
-            "reason": CHANGED,
-            "ended_at": now,
-            "ordinal": before["ordinal"],
-            "range_start": "end" if before["planned"] is None else before["planned"],
-            "range_end": "end" if partition.planned is None else partition.planned,
-        }
-        tx.conn.execute(insert(runs), [bridge])
-        wake_at = partition.wake_at if trigger.state is TriggerState.ACTIVE else None
-        tx.conn.execute(
-            update(partitions)
-            .where(mine)
-            .values(
-                planned=partition.planned,
-                ordinal=partitions.c.ordinal + 1,
-                wake_at=wake_at,
-                epoch=partitions.c.epoch + 1,
-            )
-        )
-        move_done(tx.conn, trigger.uid, partition.name)
-
     def pause(self, name: str, note: str, actor: str) -> Trigger:
-        """Make no new firings; runs that exist go on. Pausing twice keeps the newer note."""
+        """Make no new firings; runs that exist go on.
+
+        Said again without a note, it keeps the note that is there.
+        """
 
         def operation(tx: Tx) -> Trigger:
-            trigger = self._set_state(tx, name, TriggerState.PAUSED, note)
+            before = case((triggers.c.state == TriggerState.PAUSED, triggers.c.note), else_="")
+            trigger = self._set_state(tx, name, TriggerState.PAUSED, note or before)
             tx.conn.execute(
                 update(partitions)
                 .where(partitions.c.trigger_uid == trigger.uid)
@@ -293,14 +251,16 @@ class Triggers:
         def operation(tx: Tx) -> Trigger:
             live_or_draining = (*_LIVE, TriggerState.DELETING)
             trigger = self._set_state(tx, name, TriggerState.DELETING, "", live_or_draining)
-            self._call_off(tx, trigger, appointments)
+            call_off(
+                tx, self._db.dialect, self._db.instance, trigger, appointments, trigger.updated_at
+            )
             tx.conn.execute(
                 update(partitions)
                 .where(partitions.c.trigger_uid == trigger.uid)
                 .values(wake_at=None, epoch=partitions.c.epoch + 1)
             )
             if cancel:
-                cancel_open(tx, trigger.uid, None, _GONE)
+                cancel_open(tx, trigger.uid, None, GONE)
             drop_edges(tx, trigger.uid)
             drop_arrivals(tx, trigger.uid)
             give_default_back(tx.conn, trigger.uid)
@@ -310,36 +270,13 @@ class Triggers:
 
         return self._db.write(operation, "remove")
 
-    def _call_off(self, tx: Tx, trigger: Trigger, appointments: Sequence[Appointment]) -> None:
-        """Let due times that have not fired end as cancelled: whoever waits for them is told."""
-        if not appointments:
-            return
-        place = tx.conn.execute(
-            select(partitions).where(partitions.c.trigger_uid == trigger.uid).with_for_update()
-        ).mappings().first()  # fmt: skip
-        if place is None or place["planned"] is None:
-            return
-        rows: list[dict[str, Any]] = [
-            new_run(
-                self._db.instance,
-                trigger.uid,
-                a.key,
-                version=trigger.version,
-                definition=trigger.definition,
-                origin=Origin.SOURCE,
-                partition=place["name"],
-                due_at=a.due_at,
-                now=self._db.clock.now(),
-                data=a.data,
-            )
-            | {"queue": Queue.LINE, "cancel": _GONE}
-            for a in appointments
-            if a.due_at >= int(place["planned"])
-        ]
-        self._db.dialect.insert_ignore(tx.conn, runs, rows)
-
     def _set_state(
-        self, tx: Tx, name: str, state: TriggerState, note: str, of: Sequence[TriggerState] = _LIVE
+        self,
+        tx: Tx,
+        name: str,
+        state: TriggerState,
+        note: str | ColumnElement[str],
+        of: Sequence[TriggerState] = _LIVE,
     ) -> Trigger:
         row = (
             tx.conn.execute(
