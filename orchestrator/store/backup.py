@@ -27,6 +27,7 @@ from orchestrator.store.schema import (
     runs,
     triggers,
 )
+from orchestrator.store.sqlite import make_private
 
 BACKUP_AT = "backup.at"
 RESTORED = "restore.pending"
@@ -116,6 +117,7 @@ def restore(file: Path, data_dir: Path, *, copy: bool) -> dict[str, Any]:
         if target.exists():
             raise StoreError(f"{data_dir} holds a store already: restore into an empty directory")
         partial.unlink(missing_ok=True)
+        make_private(partial)
         with (
             closing(sqlite3.connect(f"file:{file}?mode=ro", uri=True)) as source,
             closing(sqlite3.connect(partial)) as out,

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from operator import itemgetter
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,15 @@ def _prepare(engine: Engine, *, begin: str, pragmas: Sequence[str]) -> None:
     event.listen(engine, "begin", on_begin)
 
 
+def make_private(file: Path) -> None:
+    """Make the file of a new store, for its owner alone: what SQLite puts beside it has its mode.
+
+    One that is there keeps its mode; why one cannot be made is for SQLite to tell.
+    """
+    with suppress(OSError):
+        os.close(os.open(file, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+
+
 _ANNOUNCE = (
     "INSERT INTO announcements (run_id, revision) VALUES (NEW.id, 1)"
     " ON CONFLICT (run_id) DO UPDATE SET revision = revision + 1;"
@@ -62,6 +73,9 @@ class Sqlite(Dialect):
     name = "sqlite"
 
     def engines(self, url: str) -> tuple[Engine, Engine]:
+        file = make_url(url).database
+        if file and file != ":memory:":
+            make_private(Path(file))
         arguments = {"check_same_thread": False}
         writer = create_engine(url, poolclass=StaticPool, connect_args=arguments)
         _prepare(writer, begin="BEGIN IMMEDIATE", pragmas=_PRAGMAS)

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from orchestrator.store import backup
+from orchestrator.store.database import Database, sqlite_url
 from orchestrator.store.errors import Locked, StoreError
 from orchestrator.store.lock import DirectoryLock
 from orchestrator.store.seal import Seal, Unsealable, load_key
@@ -32,6 +34,28 @@ def test_the_mode_does_not_depend_on_the_umask(tmp_path: Path) -> None:
     finally:
         os.umask(before)
     assert (tmp_path / "orch.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_new_store_is_for_its_owner_alone(tmp_path: Path) -> None:
+    """The database and what SQLite puts beside it have mode 0600, whatever the umask, also in a
+    directory that others may read; one that is there keeps its mode."""
+    before = os.umask(0)
+    try:
+        database = Database(sqlite_url(tmp_path))
+        files = list(tmp_path.glob("orch.db*"))
+        assert {file.name for file in files} == {"orch.db", "orch.db-wal", "orch.db-shm"}
+        assert {file.stat().st_mode & 0o777 for file in files} == {0o600}
+        backup.create(database, tmp_path / "copy")
+        database.close()
+        backup.restore(tmp_path / "copy", tmp_path / "restored", copy=True)
+    finally:
+        os.umask(before)
+    restored = tmp_path / "restored"
+    assert restored.stat().st_mode & 0o777 == 0o700
+    assert (restored / "orch.db").stat().st_mode & 0o777 == 0o600
+    (tmp_path / "orch.db").chmod(0o640)
+    Database(sqlite_url(tmp_path)).close()
+    assert (tmp_path / "orch.db").stat().st_mode & 0o777 == 0o640
 
 
 def test_concurrent_starts_share_one_key(tmp_path: Path) -> None:
