@@ -17,6 +17,7 @@ from connectors.registry import Registry
 from orchestrator.config import Config
 from orchestrator.domain.clock import SECOND, Clock, SystemClock
 from orchestrator.domain.signals import Signals
+from orchestrator.operations.advice import Advice
 from orchestrator.operations.audit import Auditor
 from orchestrator.operations.checking import known_paths
 from orchestrator.operations.jobs import JobDesk
@@ -198,6 +199,7 @@ class App:
         proof = heartbeat_key(self._key)
         self.cluster = Cluster(self.client, self.database, clock, signals)
         held = Secrets(config.data_dir / "secrets")
+        self.advice = Advice(self.registry, held)
         renderer = Renderer(
             instance=self.database.instance,
             clock=clock,
@@ -408,6 +410,7 @@ class App:
             tokens=self.tokens,
             definitions=self.definitions,
             registrar=self.registrar,
+            advice=self.advice,
             timing=self.timing,
             auditor=self.auditor,
             jobs=self.jobs,

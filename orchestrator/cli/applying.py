@@ -25,6 +25,7 @@ class Result:
     name: str
     action: str
     error: str | None
+    warnings: Sequence[str] = ()
 
 
 def carry_out(paths: Sequence[Path], *, reset: bool, url: str | None, as_json: bool) -> None:
@@ -35,7 +36,14 @@ def carry_out(paths: Sequence[Path], *, reset: bool, url: str | None, as_json: b
     counts = Counter(result.action for result in results)
     if as_json:
         output.listing(
-            {"file": r.file, "name": r.name, "action": r.action, "error": r.error} for r in results
+            {
+                "file": r.file,
+                "name": r.name,
+                "action": r.action,
+                "error": r.error,
+                "warnings": list(r.warnings),
+            }
+            for r in results
         )
     else:
         for result in results[:_SHOWN]:
@@ -43,6 +51,9 @@ def carry_out(paths: Sequence[Path], *, reset: bool, url: str | None, as_json: b
                 output.line(f"{result.name}: {result.action}")
         if len(results) > 1:
             output.line(_counted(counts))
+    warned = [(result, warning) for result in results for warning in result.warnings]
+    for result, warning in warned[:_SHOWN] if not as_json else ():
+        say(f"orch: warning: {result.name}: {warning}")
     for result in results:
         if result.action == "failed":
             say(f"orch: {result.file}: {result.error}")
@@ -84,7 +95,13 @@ def _result(one: Wanted, answer: dict[str, Any]) -> Result:
     error = None
     if action == "failed":
         error = str(Refused(answer["status"], str(answer["detail"]), answer["errors"]))
-    return Result(file=one.source, name=one.name, action=action, error=error)
+    return Result(
+        file=one.source,
+        name=one.name,
+        action=action,
+        error=error,
+        warnings=tuple(answer.get("warnings", ())),
+    )
 
 
 def _counted(counts: Counter[str]) -> str:

@@ -13,7 +13,7 @@ import specs
 from connectors.abc import SettingsError, SourceConnector, TimeConnector
 from connectors.registry import Registry
 from orchestrator.cli import files, output
-from orchestrator.cli.errors import USAGE, CliError, usage
+from orchestrator.cli.errors import USAGE, CliError, say, usage
 from orchestrator.cli.fields import Field
 from orchestrator.cli.http import Api, Refused
 from orchestrator.cli.summary import when_due, yaml_text
@@ -57,6 +57,8 @@ def carry_out(request: Request, *, dry_run: bool, url: str | None, as_json: bool
     output.line(f"registered {created['name']}: {when_due(checked)}{state}")
     if created["next_at"]:
         output.line(f"next at {output.clock(created['next_at'])} {output.zone()}")
+    for warning in created["warnings"]:
+        say(f"orch: warning: {warning}")
 
 
 def check(request: Request) -> CheckedFile:
@@ -168,8 +170,7 @@ def _told(error: specs.SpecError, request: Request) -> CliError:
             lines.append(str(problem))
             continue
         own += 1
-        remedy = f". {problem.remedy}" if problem.remedy else ""
-        lines.append(f"{flag or _PLACE}: {problem.message}{remedy}")
+        lines.append(f"{flag or _PLACE}: {specs.sentence(problem.message, problem.remedy)}")
     if len(lines) > 1:
         lines.insert(0, f"{len(lines)} problems")
     code = USAGE if own == len(error.problems) else 1

@@ -38,7 +38,7 @@ def status(url: Url = None, as_json: Json = False) -> None:
             f"{output.zone()}, {cluster['url']}\n{cluster['detail']}".rstrip()
             + dispatch,
             "triggers": _counts(found["triggers"]),
-            "runs": _counts(found["runs"]),
+            "runs": _counts(found["runs"], "none open, none dead"),
             "waiting": _counts(found["queues"]),
             "lag": f"{found['lag_seconds']:.3f} s",
             "sources": _sources(found["sources"]),
@@ -59,6 +59,9 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
         for source in sources
         if source["state"] != "ok"
     ]
+    lines += [
+        f"{source['trigger']}: {warning}" for source in well for warning in source["warnings"]
+    ]
     return "\n".join(lines) or "none"
 
 
@@ -77,5 +80,5 @@ def _copies(services: Sequence[Mapping[str, Any]]) -> str:
     return "\n".join(lines) or "none"
 
 
-def _counts(counts: Mapping[str, Any]) -> str:
-    return ", ".join(f"{n:,} {name}" for name, n in counts.items() if n) or "none"
+def _counts(counts: Mapping[str, Any], none: str = "none") -> str:
+    return ", ".join(f"{n:,} {name}" for name, n in counts.items() if n) or none

@@ -46,6 +46,7 @@ def list_triggers(
             (t["name"], t["kind"], t["state"], output.clock(t["next_at"]), t["note"] or "")
             for t in page["items"]
         ],
+        cut=("NAME",),
     )
     output.more(page)
 
@@ -76,6 +77,7 @@ def show(name: Name, url: Url = None, as_json: Json = False) -> None:
             else "none yet",
             "runs": ", ".join(f"{n:,} {state}" for state, n in found["counts"].items() if n)
             or "none open, none dead",
+            **({"warnings": "\n".join(found["warnings"])} if found["warnings"] else {}),
         }
     )
     if found["copies"]:
@@ -124,8 +126,15 @@ def pause(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Make no new firings; runs that exist go on."""
-    _changed(name, "pause", {"note": note}, url, as_json, "paused")
+    """Make no new firings; runs that exist go on. Without --note the one that is there stays."""
+    from orchestrator.cli import output
+    from orchestrator.cli.http import Api, segment
+
+    found = Api(url).post(f"triggers/{segment(name)}/pause", {"note": note})
+    if as_json:
+        output.as_json(found)
+    else:
+        output.line(f"{name}: paused")
 
 
 @app.command()
@@ -138,21 +147,34 @@ def resume(
     as_json: Json = False,
 ) -> None:
     """Make firings again. What came due in the pause follows the catch-up policy."""
-    _changed(name, "resume", {"skip": skip}, url, as_json, "resumed")
-
-
-def _changed(
-    name: str, verb: str, body: dict[str, Any], url: str | None, as_json: bool, done: str
-) -> None:
     from orchestrator.cli import output
     from orchestrator.cli.http import Api, segment
 
-    found = Api(url).post(f"triggers/{segment(name)}/{verb}", body)
+    found = Api(url).post(f"triggers/{segment(name)}/resume", {"skip": skip})
     if as_json:
         output.as_json(found)
         return
     soon = f", next at {output.clock(found['next_at'])} {output.zone()}" if found["next_at"] else ""
-    output.line(f"{name}: {done}{soon}")
+    output.line(f"{name}: resumed{soon}")
+    if told := _passed(found["passed"]):
+        output.line(told)
+
+
+def _passed(passed: dict[str, Any] | None) -> str | None:
+    """What came due in a pause, in words; None for nothing."""
+    from orchestrator.cli import output
+
+    if not passed or not passed["count"]:
+        return None
+    late: int | None = passed["caught_up"]
+    first = f"{'more than ' if passed['more'] else ''}{output.count(passed['count'], 'due time')}"
+    if late is None:
+        return f"{first} passed in the pause: catch_up says which still run"
+    if late == 0:
+        return f"{first} passed in the pause, left out"
+    out = passed["count"] - late
+    left = f"{out:,} left out, " if out else ""
+    return f"{first} passed in the pause: {left}{late:,} caught up as overlap allows"
 
 
 @app.command()

@@ -10,6 +10,7 @@ from connectors.registry import Registry
 from connectors.times import key
 from orchestrator.domain.clock import Clock, to_rfc3339
 from orchestrator.domain.states import TriggerState
+from orchestrator.operations.resuming import Resumed, next_firing, passed
 from orchestrator.services.chain import template_data
 from orchestrator.services.definitions import Definition, Definitions
 from orchestrator.services.firing import plan, static_data, wake_offset
@@ -77,12 +78,12 @@ class Timing:
                 return
             partition = following[0]
 
-    def resume(self, name: str, *, skip: bool, actor: str) -> Trigger:
+    def resume(self, name: str, *, skip: bool, actor: str) -> Resumed:
         """Make firings again. What came due meanwhile follows `catch_up`, or is left out."""
         trigger = self._triggers.get(name)
         connector = self._registry.get(trigger.kind)
         if isinstance(connector, DemandConnector):
-            return self._triggers.resume(name, {}, actor)
+            return Resumed(trigger=self._triggers.resume(name, {}, actor))
         definition = self._definitions.get(trigger.definition)
         if definition.outside:
             if skip and not definition.service:
@@ -91,13 +92,24 @@ class Timing:
                     "of a stream, set its checkpoints forward (`orch checkpoints set`) before you "
                     "resume it"
                 )
-            return self._triggers.resume(name, {}, actor)
+            return Resumed(trigger=self._triggers.resume(name, {}, actor))
+        _, schedule = self.schedule(trigger)
+        now = self._clock.now()
+        before = self._intake.of_trigger(trigger.uid)
         if skip and trigger.state is TriggerState.PAUSED:
             self.catch_up(trigger)
-        _, schedule = self.schedule(trigger)
         offset = wake_offset(trigger.uid, schedule)
         wake = {p.name: int(p.planned) + offset for p in self._intake.of_trigger(trigger.uid)}
-        return self._triggers.resume(name, wake, actor)
+        resumed = self._triggers.resume(name, wake, actor)
+        if not before:
+            return Resumed(trigger=resumed)
+        return Resumed(
+            trigger=resumed,
+            next_at=next_firing(before[0], schedule, now),
+            passed=passed(before[0], definition, schedule, now, skip=skip)
+            if trigger.state is TriggerState.PAUSED
+            else None,
+        )
 
     def fire(self, name: str, actor: str) -> str:
         """Make a run now, beside the schedule. Returns its id."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from typing import Any
 
@@ -30,8 +31,10 @@ def apply_all(d: Deps, body: Body, actor: str, *, reset: bool, dry_run: bool) ->
             items[index] = {"name": one.file.name, "action": action}
     else:
         answers = bulk.apply(wanted, actor, reset=reset)
-        for index, answer in zip(found.checked, answers, strict=True):
+        for (index, one), answer in zip(found.checked.items(), answers, strict=True):
             items[index] = view.answer(answer)
+            if isinstance(answer, Applied):
+                items[index] |= _warned(d, one)
     listing = [items[index] for index in range(len(items))]
     return {"counts": Counter(item["action"] for item in listing), "items": listing}
 
@@ -87,6 +90,13 @@ class _View:
             "detail": trouble.detail,
             "errors": errors,
         }
+
+
+def _warned(d: Deps, one: Checked) -> dict[str, Any]:
+    """What a trigger lacks; nothing where it lacks nothing."""
+    job = json.loads(one.job) if "secret" in one.job else None
+    warnings = d.advice.warnings(one.file.kind, one.file.settings, job)
+    return {"warnings": warnings} if warnings else {}
 
 
 def _name(item: Any) -> str | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from connectors.registry import Registry
 from orchestrator.domain.clock import Clock
+from orchestrator.operations.advice import Advice
 from orchestrator.operations.audit import Auditor
 from orchestrator.operations.jobs import JobDesk
 from orchestrator.operations.registration import Registrar
@@ -54,6 +55,7 @@ class Deps:
     tokens: Tokens
     definitions: Definitions
     registrar: Registrar
+    advice: Advice
     timing: Timing
     auditor: Auditor
     jobs: Jobs

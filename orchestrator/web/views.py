@@ -12,6 +12,7 @@ from connectors.abc import TimeConnector
 from connectors.registry import Registry, UnknownConnectorError
 from orchestrator.domain.clock import to_rfc3339
 from orchestrator.domain.states import STATES_OF, RunState
+from orchestrator.operations.resuming import Resumed
 from orchestrator.services.definitions import Definition
 from orchestrator.store.own import CALLBACK, shown_values
 from orchestrator.store.reads import Page, PartitionView
@@ -140,6 +141,17 @@ def trigger(row: Trigger, next_at: int | None) -> dict[str, Any]:
         "created_at": when(row.created_at),
         "updated_at": when(row.updated_at),
         "next_at": when(next_at),
+    }
+
+
+def resumed(done: Resumed) -> dict[str, Any]:
+    """A trigger that makes firings again, and what came due in its pause."""
+    passed = done.passed
+    return {
+        **trigger(done.trigger, done.next_at),
+        "passed": None
+        if passed is None
+        else {"count": passed.count, "more": passed.more, "caught_up": passed.caught_up},
     }
 
 

@@ -8,6 +8,9 @@ from typing import Annotated, Any
 from fastapi import Query
 from starlette.responses import JSONResponse
 
+from connectors.abc import Connector, TimeConnector
+from connectors.queues import QueueConnector
+from connectors.services import ServiceConnector
 from connectors.streams import StreamConnector
 from orchestrator.domain.states import TriggerState
 from orchestrator.store.errors import Conflict
@@ -78,10 +81,7 @@ def set_checkpoints(d: D, actor: Actor, trigger: str, body: JsonBody) -> JSONRes
     row = d.triggers.get(trigger)
     connector = d.registry.get(row.kind)
     if not isinstance(connector, StreamConnector):
-        raise Conflict(
-            f"trigger {trigger!r} of kind {row.kind} has due times: change its schedule, or fill "
-            "a gap with `orch triggers backfill`"
-        )
+        raise Conflict(_no_positions(trigger, row.kind, connector))
     settings = d.definitions.get(row.definition).settings
     known = {p.name for p in d.reads.partitions(row.uid)}
     positions: dict[str, str] = {}
@@ -109,9 +109,32 @@ def set_checkpoints(d: D, actor: Actor, trigger: str, body: JsonBody) -> JSONRes
 )
 def restart(d: D, actor: Actor, trigger: str, body: JsonBody) -> JSONResponse:
     """Let a paused trigger begin anew where its settings say, once it is resumed."""
+    row = d.triggers.get(trigger)
+    connector = d.registry.get(row.kind)
+    if isinstance(connector, ServiceConnector):
+        raise Conflict(_no_positions(trigger, row.kind, connector))
     d.source_store.ask_restart(trigger, _reason(body.check(Restart).reason), actor)
-    row = d.source_store.get(d.triggers.get(trigger).uid)
-    return reply({"source": None if row is None else views.source(row, None)})
+    source = d.source_store.get(row.uid)
+    return reply({"source": None if source is None else views.source(source, None)})
+
+
+def _no_positions(trigger: str, kind: str, connector: Connector) -> str:
+    match connector:
+        case TimeConnector():
+            why = "has due times: change its schedule, or fill a gap with `orch triggers backfill`"
+        case ServiceConnector():
+            why = (
+                "begins where its copies have reported that they are; to begin without that, "
+                "delete it and register it again"
+            )
+        case QueueConnector():
+            why = (
+                "has events without order: `orch checkpoints restart` lets it look at its source "
+                "anew"
+            )
+        case _:
+            why = "has no positions: its runs are asked for one by one, or follow others"
+    return f"trigger {trigger!r} of kind {kind} {why}"
 
 
 def _reason(text: str) -> str:
@@ -126,9 +149,13 @@ def total(lag: Mapping[str, int]) -> int | None:
 
 
 def source_views(d: Deps) -> list[dict[str, Any]]:
-    """All sources of triggers that are not deleted."""
+    """All sources of triggers that are not deleted, with what they lack."""
+    rows = [r for r in d.source_store.all() if r.trigger_state is not TriggerState.DELETED]
+    definitions = d.definitions.get_many([row.definition for row in rows])
     return [
-        views.source(row, total(d.sources.lag(row.trigger_uid)))
-        for row in d.source_store.all()
-        if row.trigger_state is not TriggerState.DELETED
+        {
+            **views.source(row, total(d.sources.lag(row.trigger_uid))),
+            "warnings": d.advice.warnings(row.kind, definitions[row.definition].settings),
+        }
+        for row in rows
     ]

@@ -111,8 +111,9 @@ def apply_batch(
     """Bring many triggers to what their files say, each whole or not at all.
 
     The answer has an item for each, in the order of the request, whose `action` is `created`,
-    `changed`, `unchanged` or `failed`; a failed one tells why as a problem would. The same request
-    again does what is left to do. `counts` has the number of each action.
+    `changed`, `unchanged` or `failed`; a failed one tells why as a problem would. One that lacks
+    something, such as a secret, has `warnings`. The same request again does what is left to do.
+    `counts` has the number of each action.
     """
     again, dry = query.flag("reset", reset), query.flag("dry_run", dry_run)
     return reply(apply_all(d, body, actor, reset=again, dry_run=dry))
@@ -161,9 +162,13 @@ def pause(d: D, actor: Actor, name: str, body: JsonBody) -> JSONResponse:
 
 @router.post("/triggers/{name}/resume", dependencies=STRICT, openapi_extra=openapi_model(Resume))
 def resume(d: D, actor: Actor, name: str, body: JsonBody) -> JSONResponse:
-    """Make firings again. What came due meanwhile follows `catch_up`, or is left out."""
-    row = d.timing.resume(name, skip=body.check(Resume).skip, actor=actor)
-    return reply(views.trigger(row, d.reads.next_wakes([row.uid]).get(row.uid)))
+    """Make firings again. What came due meanwhile follows `catch_up`, or is left out.
+
+    `next_at` is the first firing that is still to come. `passed` counts the due times of the pause
+    (`count`, at most 1000; `more` says that there are others) and those of them that `catch_up`
+    lets run, as far as `overlap` does (`caught_up`; null where there are more than were counted).
+    """
+    return reply(views.resumed(d.timing.resume(name, skip=body.check(Resume).skip, actor=actor)))
 
 
 @router.post(
@@ -221,9 +226,11 @@ def _shown(d: Deps, name: str) -> dict[str, Any]:
     wakes = d.reads.next_wakes([row.uid])
     outside, lag = d.source_store.get(row.uid), d.sources.lag(row.uid)
     troubles = d.sources.troubles(row.uid)
+    job = d.triggers.template(definition.template)
     return {
         **views.trigger(row, wakes.get(row.uid)),
-        "document": views.document(row.name, definition, d.triggers.template(definition.template)),
+        "warnings": d.advice.warnings(row.kind, definition.settings, job),
+        "document": views.document(row.name, definition, job),
         "policies": views.policies(definition),
         "source": None if outside is None else views.source(outside, total(lag)),
         "partitions": [

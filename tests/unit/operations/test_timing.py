@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from orchestrator.domain.clock import from_rfc3339
+from orchestrator.domain.clock import MINUTE, from_rfc3339, to_rfc3339
+from orchestrator.operations.resuming import COUNTED, Passed
 from orchestrator.store.errors import Conflict
 
 if TYPE_CHECKING:
@@ -64,6 +65,45 @@ def test_resume_and_skip_leaves_the_pause_out(bench: Bench) -> None:
     bench.fire_until("2026-06-01T12:04:00Z")
     assert [s[1:] for s in bench.states()] == [("skipped", "paused")] * 3 + [("pending", "")]
     audit(bench)
+
+
+@pytest.mark.parametrize(
+    ("minutes", "skip", "told"),
+    [
+        (5, False, Passed(count=5, more=False, caught_up=2)),
+        (5, True, Passed(count=5, more=False, caught_up=0)),
+        (0, False, Passed(count=0, more=False, caught_up=0)),
+        (3000, False, Passed(count=COUNTED, more=True, caught_up=None)),
+    ],
+)
+def test_resume_tells_what_came_due_and_what_is_next(
+    bench: Bench, minutes: int, skip: bool, told: Passed
+) -> None:
+    """Resuming counts the due times of the pause, and names a next one that is still to come."""
+    bench.register(overlap="allow", catch_up="2m")
+    bench.app.triggers.pause("tick", "", "test")
+    now = from_rfc3339("2026-06-01T12:00:30Z") + minutes * MINUTE
+    bench.clock.set(to_rfc3339(now))
+    done = bench.app.timing.resume("tick", skip=skip, actor="test")
+    assert done.passed == told
+    assert done.next_at == now + MINUTE // 2
+
+
+def test_resume_of_what_was_not_paused(bench: Bench) -> None:
+    """A trigger that fires already tells its next firing, and of no pause."""
+    bench.register()
+    done = bench.app.timing.resume("tick", skip=False, actor="test")
+    assert done.passed is None
+    assert done.next_at == from_rfc3339("2026-06-01T12:01:00Z")
+
+
+def test_a_second_pause_keeps_the_note(bench: Bench) -> None:
+    """Pausing again without a note leaves the one that is there; with one it takes its place."""
+    bench.register()
+    notes = [bench.app.triggers.pause("tick", n, "test").note for n in ("disk full", "", "sold")]
+    assert notes == ["disk full", "disk full", "sold"]
+    bench.app.timing.resume("tick", skip=True, actor="test")
+    assert bench.app.triggers.pause("tick", "", "test").note == ""
 
 
 def test_a_schedule_changed_in_a_pause_keeps_what_came_due(bench: Bench) -> None:
