@@ -85,8 +85,7 @@ class Announcing(Service):
         """End after what is done now; what is untold stays in the store."""
         self._ended.set()
         super().stop()
-        if self._link is not None:
-            self._link.close()
+        self._leave()
 
     def run_once(self) -> int | None:
         """Tell the broker of what has changed; returns when to look again."""
@@ -97,6 +96,7 @@ class Announcing(Service):
             try:
                 self._tell(found)
             except SourceError as error:
+                self._leave()  # what it did not answer would be sent again beside what follows
                 return self._failed(error)
             reach("announcing.told")
             self._announcements.told(found)
@@ -104,8 +104,7 @@ class Announcing(Service):
 
     def _tell(self, found: list[Untold]) -> None:
         if self._link is None or not self._link.alive:
-            if self._link is not None:
-                self._link.close()
+            self._leave()
             self._link = Link(self._terms, self._ended, name="announcing")
             self._link.open()
         messages = [self._message(one.run_id, one.run) for one in found if one.run is not None]
@@ -113,6 +112,11 @@ class Announcing(Service):
         if self.trouble:
             _log.info("announcing goes on", broker=str(self._terms.address))
         self._failures, self._not_before, self.trouble = 0, 0, ""
+
+    def _leave(self) -> None:
+        link, self._link = self._link, None
+        if link is not None:
+            link.close()
 
     def _message(self, run_id: str, run: Mapping[str, Any]) -> Outgoing:
         said: dict[str, Any] = {
