@@ -114,7 +114,7 @@ class Registry:
         near = difflib.get_close_matches(kind, self._usable, n=1)
         hint = f"did you mean {near[0]!r}? " if near else ""
         raise UnknownConnectorError(
-            f"no connector {kind!r} is installed; {hint}Installed are: {', '.join(self._usable)}"
+            f"no connector {kind!r} is installed: {hint}installed are {', '.join(self._usable)}"
         )
 
 

@@ -159,7 +159,7 @@ class Config(BaseModel):
                 address = parse(self.announce)
             except SettingsError as error:
                 problem = error.problems[0]
-                raise ValueError(f"{problem.message}. For announce {problem.remedy}") from error
+                raise ValueError(f"{problem.message}: for announce {problem.remedy}") from error
             if self.announce_ca is not None and not address.tls:
                 raise ValueError("announce_ca does nothing with mqtt://: write mqtts://")
         return self
@@ -201,7 +201,7 @@ def load(
             values[name], places[name] = given, place
     for name, value in values.items():
         if name in Config.model_fields and is_duration(name) and not isinstance(value, str):
-            problems.append(f"{places[name]}: {value!r} has no unit. Write 30s, 5m or 30d")
+            problems.append(f"{places[name]}: {value!r} has no unit: write 30s, 5m or 30d")
     if problems:
         raise ConfigError(problems)
     try:
@@ -241,15 +241,16 @@ def _from_file(file: Path | None) -> tuple[dict[str, Any], dict[str, str], list[
         if key not in Config.model_fields:
             near = specs.nearest(key, Config.model_fields)
             known = (
-                f"Did you mean {near!r}?" if near else f"Known: {', '.join(Config.model_fields)}"
+                f"did you mean {near!r}?" if near else f"known are {', '.join(Config.model_fields)}"
             )
-            problems.append(f"{places[key]}: unknown key. {known}")
+            problems.append(f"{places[key]}: unknown key: {known}")
     return dict(document.data), places, problems
 
 
 def _sentence(error: Any, places: Mapping[str, str]) -> str:
     """One of pydantic's errors, told with the place where the value was written."""
-    message = str(error["msg"]).removeprefix("Value error, ")
+    reason, _, remedy = str(error["msg"]).removeprefix("Value error, ").partition(". ")
+    message = specs.sentence(reason, remedy)
     name = str(error["loc"][0]) if error["loc"] else ""
     if not name:
         # A rule over several settings: where it names one that was given, that is the place.

@@ -22,7 +22,7 @@ from specs._placeholders import Placeholder, placeholders
 from specs._policies import Callback, Policies, Retry
 from specs._policy_reader import POLICY_KEYS, is_web_address, policies_to_json
 from specs._prepare import prepare
-from specs._problems import Problem, SpecError, dotted, nearest
+from specs._problems import Problem, SpecError, dotted, nearest, sentence
 from specs._render import (
     HARD_CAP,
     LABEL_SPEC,
@@ -90,6 +90,7 @@ __all__ = [
     "policies_schema",
     "policies_to_json",
     "prepare",
+    "sentence",
     "task_images",
     "task_path",
     "templates",

@@ -33,8 +33,16 @@ class Problem:
             if self.column is not None:
                 place += f":{self.column}"
         where = f"{dotted(self.path)}: " if self.path else ""
-        remedy = f". {self.remedy}" if self.remedy else ""
-        return f"{place}: {where}{self.message}{remedy}"
+        return f"{place}: {where}{sentence(self.message, self.remedy)}"
+
+
+def sentence(message: str, remedy: str) -> str:
+    """Reason and remedy in one: `'5x' is not a duration: write it as 10s`."""
+    if not remedy:
+        return message
+    # A sentence of its own begins with a capital; names such as GET or RFC keep theirs.
+    own = remedy[:1].isupper() and remedy[1:2].islower()
+    return f"{message}: {remedy[0].lower() + remedy[1:] if own else remedy}"
 
 
 class SpecError(Exception):
@@ -96,4 +104,4 @@ def suggestion(word: str, candidates: Sequence[str]) -> str:
     found = nearest(word, candidates)
     if found is not None:
         return f"Did you mean {found!r}?"
-    return f"Known: {', '.join(sorted(candidates))}" if candidates else "None is known"
+    return f"Known are {', '.join(sorted(candidates))}" if candidates else "None is known"

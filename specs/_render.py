@@ -18,7 +18,7 @@ from urllib.parse import quote
 from specs._expressions import Expression, MissingValueError, Parts, as_text, look_up
 from specs._inputs import InlineInput, InputError, added_sources, place
 from specs._paths import BASE_PATHS, KnownPaths
-from specs._problems import Path, dotted
+from specs._problems import Path, dotted, sentence
 from specs._schema import Boolean, Integer, Text
 from specs._shapes import is_list, is_mapping, items, mapping
 from specs._walk import Leaf, walk
@@ -237,7 +237,7 @@ class _Compiler:
         walk(job, report=self.refuse, visit=self.visit)
 
     def refuse(self, path: Path, message: str, remedy: str) -> None:
-        raise ValueError(f"{dotted(path)}: {message}. {remedy}")
+        raise ValueError(f"{dotted(path)}: {sentence(message, remedy)}")
 
     def visit(self, path: Path, wanted: Leaf, parts: Parts) -> None:
         outside = any(isinstance(p, Expression) and self.known.is_outside(p.path) for p in parts)

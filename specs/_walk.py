@@ -164,7 +164,7 @@ class _Walker:
                 self.unknown(key, (*path, key), ("Type", "Params"))
         kind = value.get("Type")
         if kind is None:
-            self.report(path, "Type is missing", f"Known: {', '.join(wanted.types)}")
+            self.report(path, "Type is missing", f"Known are {', '.join(wanted.types)}")
         elif isinstance(kind, str) and "${{" not in kind and kind.strip():
             schema = by_type(wanted.types, kind)
             if schema is None:

@@ -28,7 +28,7 @@ _DAYS_IN_MONTH = (31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 _MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
 _WEEKDAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
 _MAX_LENGTH = 1024
-_TERM = re.compile(r"(?:(\*)|([a-z0-9]+)(?:-([a-z0-9]+))?)(?:/([0-9]{1,4}))?", re.ASCII)
+_TERM = re.compile(r"(?:(\*)|([a-zA-Z0-9]+)(?:-([a-zA-Z0-9]+))?)(?:/([0-9]{1,4}))?", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -41,12 +41,13 @@ class _Field:
     """The number of the first name."""
 
     def number(self, text: str) -> int:
-        if text in self.names:
-            return self.names.index(text) + self.first
+        name = text.lower()
+        if name in self.names:
+            return self.names.index(name) + self.first
         if text.isdecimal() and len(text) <= 4 and self.low <= int(text) <= self.high:
             return int(text)
         also = f" or {self.names[0]} to {self.names[-1]}" if self.names else ""
-        near = difflib.get_close_matches(text, self.names, n=1, cutoff=0.4)
+        near = difflib.get_close_matches(name, self.names, n=1, cutoff=0.4)
         did_you_mean = f", perhaps {near[0]}" if near and text.isalpha() else ""
         raise self.wrong(
             f"{shown(text)} is not valid", f"write {self.low} to {self.high}{also}{did_you_mean}"
@@ -88,14 +89,14 @@ def parse(text: str) -> Expression:
         )
     if not text.isascii():
         raise _error(f"{shown(text)} has a character that is not ASCII", "retype it")
-    fields = _spelled_out(text.lower().strip()).split()
+    fields = _spelled_out(text.strip()).split()
     if len(fields) != len(_FIELDS):
         raise _error(f"{shown(text)} has {len(fields)} fields", _count_remedy(len(fields)))
     plain: list[str] = []
     values: list[set[int]] = []
     for field, written in zip(_FIELDS, fields, strict=True):
         terms = [_term(field, term) for term in written.split(",")]
-        plain.append(",".join(term for term, _ in terms))
+        plain.append(",".join(term.lower() for term, _ in terms))
         values.append({number for _, numbers in terms for number in numbers})
     _, _, days, months, _ = values
     both_days_restricted = fields[2][0] != "*" and fields[4][0] != "*"
@@ -112,14 +113,15 @@ def parse(text: str) -> Expression:
 def _spelled_out(text: str) -> str:
     if not text.startswith("@"):
         return text
-    if text == "@reboot":
+    name = text.lower()
+    if name == "@reboot":
         raise _error(
-            "'@reboot' has no time",
+            f"{shown(text)} has no time",
             "write when it shall run; for once, now: `orch triggers fire NAME`",
         )
-    if text in _NICKNAMES:
-        return _NICKNAMES[text]
-    near = difflib.get_close_matches(text, _NICKNAMES, n=1)
+    if name in _NICKNAMES:
+        return _NICKNAMES[name]
+    near = difflib.get_close_matches(name, _NICKNAMES, n=1)
     raise _error(
         f"{shown(text)} is not a name that cron knows",
         f"did you mean {near[0]!r}?" if near else f"known are {', '.join(_NICKNAMES)}",
@@ -167,19 +169,20 @@ def _term(field: _Field, term: str) -> tuple[str, range]:
 
 
 def _refuse_foreign(field: _Field, term: str) -> None:
+    plain = term.lower()
     if "?" in term:
         raise field.wrong(f"{shown(term)} is Quartz's, not cron's", "write * for any")
-    if "#" in term or (field.names == _WEEKDAYS and re.fullmatch(r"[0-7a-z]{1,3}l|l", term)):
+    if "#" in term or (field.names == _WEEKDAYS and re.fullmatch(r"[0-7a-z]{1,3}l|l", plain)):
         raise field.wrong(
             f"{shown(term)} is Quartz's, not cron's",
             "list the days with `at:`, or check in the task",
         )
-    if field.name == "day of the month" and re.fullmatch(r"l|l-\d+|lw|\d+w", term):
+    if field.name == "day of the month" and re.fullmatch(r"l|l-\d+|lw|\d+w", plain):
         raise field.wrong(
             f"{shown(term)} is Quartz's, not cron's",
             "list the days with `at:`, or run on 28-31 and check in the task",
         )
-    if "~" in term or re.match(r"h\b", term):
+    if "~" in term or re.match(r"h\b", plain):
         raise field.wrong(
             f"{shown(term)} asks for a random time", "write a number, and `jitter: 5m` to spread"
         )

@@ -63,4 +63,6 @@ def end_with(error: BaseException) -> NoReturn:
 
 def _prefixed(message: str) -> str:
     lines = message.splitlines() or [""]
+    if message.startswith("Usage:"):
+        return message
     return "\n".join([f"orch: {lines[0]}", *lines[1:]])

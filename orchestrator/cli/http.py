@@ -36,9 +36,10 @@ def _told(detail: str, errors: list[dict[str, Any]]) -> str:
 
 
 def _told_one(error: Mapping[str, Any]) -> str:
+    from specs import sentence
+
     path = f"{error['path']}: " if error.get("path") else ""
-    remedy = f". {error['remedy']}" if error.get("remedy") else ""
-    return f"{path}{error.get('message', '')}{remedy}"
+    return path + sentence(str(error.get("message", "")), str(error.get("remedy") or ""))
 
 
 def segment(name: str) -> str:

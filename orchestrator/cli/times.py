@@ -46,7 +46,8 @@ def duration(option: str, text: str) -> int:
     try:
         return specs.duration(text)
     except ValueError as error:
-        raise usage(f"{option}: {error}") from None
+        reason, _, remedy = str(error).partition(". ")
+        raise usage(f"{option}: {specs.sentence(reason, remedy)}") from None
 
 
 def in_zone(option: str, text: str, zone: str) -> int:
@@ -60,7 +61,7 @@ def in_zone(option: str, text: str, zone: str) -> int:
         return parse_moment(text.strip(), zone, dates=True).instant
     except SettingsError as error:
         found = error.problems[0]
-        raise usage(f"{option}: {found.message}: {found.remedy}") from error
+        raise usage(f"{option}: {specs.sentence(found.message, found.remedy)}") from error
 
 
 def window_end(option: str, text: str, zone: str, start: int) -> int:

@@ -26,7 +26,9 @@ async def known_only(request: Request) -> None:
     for name in request.query_params:
         if name not in known:
             near = specs.nearest(name, known)
-            remedy = f"Did you mean {near!r}?" if near else f"Known: {', '.join(known) or 'none'}"
+            remedy = (
+                f"Did you mean {near!r}?" if near else f"Known are {', '.join(known) or 'none'}"
+            )
             raise invalid(name[:100], "unknown query parameter", remedy)
 
 
@@ -92,7 +94,7 @@ def states(values: Collection[str]) -> list[RunState]:
         if word not in set(RunState):
             near = specs.nearest(word, list(RunState))
             known = ", ".join(RunState)
-            remedy = f"Did you mean {near!r}?" if near else f"Known: {known}"
+            remedy = f"Did you mean {near!r}?" if near else f"Known are {known}"
             raise invalid("state", f"there is no state {word[:60]!r}", remedy)
         found.append(RunState(word))
     return found

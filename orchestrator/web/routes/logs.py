@@ -76,7 +76,7 @@ def _choose(d: Deps, run_id: str, number: str | None) -> Attempt:
     found = [a for a in attempts if str(a.number) == number]
     if not found:
         known = ", ".join(str(a.number) for a in attempts)
-        raise invalid("attempt", f"there is no attempt {number[:20]!r}", f"Known: {known}")
+        raise invalid("attempt", f"there is no attempt {number[:20]!r}", f"Known are {known}")
     return found[0]
 
 

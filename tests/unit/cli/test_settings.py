@@ -55,7 +55,7 @@ def test_an_empty_variable_is_none() -> None:
     ("text", "words"),
     [
         ("send_threds: 3\n", ["orch.yaml:1: send_threds", "unknown key", "'send_threads'"]),
-        ("zzz: 3\n", ["unknown key", "Known: data_dir"]),
+        ("zzz: 3\n", ["unknown key", "known are data_dir"]),
         ("\nkeep: 30\n", ["orch.yaml:2: keep", "30 has no unit", "30d"]),
         ("keep: 30x\n", ["orch.yaml:1: keep", "not a duration"]),
         ("send_threads: many\n", ["orch.yaml:1: send_threads", "'many'", "integer"]),

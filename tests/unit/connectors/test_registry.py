@@ -175,7 +175,7 @@ def test_an_unknown_kind_names_the_nearest() -> None:
     registry = Registry.load([point("good", "orch_test_plugins:Good")])
     with pytest.raises(UnknownConnectorError, match="did you mean 'cron'"):
         registry.get("corn")
-    with pytest.raises(UnknownConnectorError, match=f"Installed are: {', '.join(WITH_GOOD)}"):
+    with pytest.raises(UnknownConnectorError, match=f"installed are {', '.join(WITH_GOOD)}"):
         registry.get("postgresql")
 
 

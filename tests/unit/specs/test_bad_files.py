@@ -181,7 +181,7 @@ BAD = {
         job("Type: batch\nConstraints: [{Key: z, Operator: equals, Values: [a]}]\n" + TASKS),
         "7:job.Constraints[0].Operator",
         "'equals'",
-        "Known: ",
+        "Known are ",
     ),
     "two values for =": Bad(
         job("Type: batch\nConstraints: [{Key: z, Operator: =, Values: [a, b]}]\n" + TASKS),
@@ -425,7 +425,7 @@ def test_problem_reads_as_one_line():
     with pytest.raises(specs.SpecError) as caught:
         specs.prepare(trigger, base_dir=None)
     assert str(caught.value) == (
-        "job.yaml:10:9: job.Tasks[0].Engine.Type: unknown engine 'dokcer'. Did you mean 'docker'?"
+        "job.yaml:10:9: job.Tasks[0].Engine.Type: unknown engine 'dokcer': did you mean 'docker'?"
     )
 
 
