@@ -23,22 +23,15 @@ def audit(trigger: Trigger = None, url: Url = None, as_json: Json = False) -> No
     if as_json:
         output.as_json(found)
     else:
-        output.table(
-            ("TRIGGER", "PARTITION", "RUNS", "OPEN", "DEAD", "FROM", "TO"),
-            [
-                (
-                    t["name"],
-                    t["partition"],
-                    t["runs"],
-                    t["open"],
-                    t["dead"],
-                    t["from"] or "",
-                    t["to"] or "",
-                )
-                for t in found["triggers"]
-            ],
-            right=("RUNS", "OPEN", "DEAD"),
-        )
+        columns = ["TRIGGER", "PARTITION", "RUNS", "OPEN", "DEAD", "FROM", "TO"]
+        keys = ("name", "partition", "runs", "open", "dead", "from", "to")
+        rows = [[t[key] if t[key] is not None else "" for key in keys] for t in found["triggers"]]
+        cut = ["PARTITION", "TRIGGER"]
+        if all(t["partition"] == output.ONE_PARTITION for t in found["triggers"]):
+            cut.remove("PARTITION")
+            for row in (columns, *rows):
+                del row[1]
+        output.table(columns, rows, right=("RUNS", "OPEN", "DEAD"), cut=cut)
         for finding in found["findings"]:
             place = " ".join(p for p in (finding["partition"], finding["key"]) if p)
             output.line(output.clean(f"{finding['trigger']} {place}: {finding['problem']}"))

@@ -45,6 +45,12 @@ def show(
     if as_json:
         output.as_json({"items": items, "next": None})
         return
+    # Triggers whose runs are asked for one by one have a place in the store, and no position.
+    items = [c for c in items if (c["base"], c["planned"], c["done"]) != (None, None, None)]
+    if not items:
+        whose = "no trigger has" if trigger is None else f"{trigger} has no"
+        output.line(f"{whose} checkpoints: what it reads has no order, or was not read yet")
+        return
     output.table(
         ("TRIGGER", "PARTITION", "DONE", "PLANNED", "LAG", "RUNS"),
         [
@@ -59,6 +65,7 @@ def show(
             for c in items
         ],
         right=("LAG", "RUNS"),
+        cut=("PARTITION", "TRIGGER"),
     )
 
 

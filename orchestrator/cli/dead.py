@@ -15,7 +15,7 @@ app = typer.Typer(
     help="Runs that gave up: list, redrive or discard them.",
 )
 
-Runs = Annotated[list[str] | None, typer.Argument(metavar="[RUN]...", help="Ids of dead runs.")]
+Runs = Annotated[list[str] | None, typer.Argument(metavar="RUN", help="Ids of dead runs.")]
 All = Annotated[bool, typer.Option("--all", help="All dead runs of all triggers.")]
 
 

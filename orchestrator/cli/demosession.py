@@ -18,7 +18,7 @@ import specs
 from bacalhau_client.devnode import ConfigError, DevNode, DevNodeConfig
 from orchestrator import logging
 from orchestrator.app import App
-from orchestrator.cli import files
+from orchestrator.cli import files, times
 from orchestrator.cli.daemon import build_app, handled, start_app
 from orchestrator.cli.demoview import Feed, View, choose_view
 from orchestrator.cli.devnode import task_commands
@@ -29,7 +29,12 @@ from orchestrator.store.schema import runs
 from orchestrator.web.accesslog import access_log
 
 COUNTING = "count-log"
-_EACH = 1.0  # seconds between looks
+_TRIED = (
+    "register cron --name greet --every 10s",
+    "runs list --trigger greet",
+    "audit",
+)
+_EACH = 2.0  # seconds between looks
 
 
 def run_demo(data_dir: Path, *, length: float | None, listen: str, node: str) -> None:
@@ -37,12 +42,13 @@ def run_demo(data_dir: Path, *, length: float | None, listen: str, node: str) ->
     view = choose_view()
     for option, address in (("--listen", listen), ("--node", node)):
         _loopback(option, address)
+    begun_at = times.now()
     with handled(signal.SIGINT, signal.SIGTERM) as wait:
         view.note("starting …")
         with _everything(data_dir, listen, node, view) as (app, api):
             _introduce(app, api, data_dir, view)
             _register(api, data_dir)
-            feed = Feed(api)
+            feed = Feed(api, begun_at)
             begun = time.monotonic()
             with view:
                 while True:
@@ -145,10 +151,12 @@ def _introduce(app: App, api: Api, data_dir: Path, view: View) -> None:
     other = "" if api.url == "http://127.0.0.1:7070" else f" --url {api.url}"
     view.note(f"node   {app.client.url}  (local: WebAssembly and sample images)")
     view.note(f"API    {api.url}/api/v1  (curl {api.url}/api/v1/runs)")
-    view.note(f"ask    {_program()}{other} status | triggers list | runs list")
     view.note(f"files  {app.config.data_dir} (log: {_log_file(data_dir)})")
     if before:
         view.note(f"continuing: {before:,} runs in the ledger")
+    view.note("try    in a second terminal:")
+    for words in _TRIED:
+        view.note(f"       {_program()}{other} {words}")
 
 
 def _program() -> str:

@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
-from orchestrator.cli import output
+from orchestrator.cli import output, times
 from orchestrator.cli.errors import CliError
-from orchestrator.cli.http import Api
+from orchestrator.cli.http import Api, segment
+from orchestrator.domain.clock import SECOND, from_rfc3339, to_rfc3339
 
 if TYPE_CHECKING:
     from rich.live import Live
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
 _KEPT = 15  # rows
 _TEXT = 100  # characters of a line of output
 _OPEN = ("pending", "submitting", "running")
+_PAGE = 1000  # runs of the first look
+_NEW = 200  # of each further one
+_LATE = 3 * SECOND  # how long after its due time a run may come into the ledger
+_REMEMBERED = 10_000
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,40 +52,60 @@ class Look:
 
 
 class Feed:
-    """Asks for runs and remembers which were shown."""
+    """Asks for what is new: runs that are open, those due since the look before, and what became
+    of the ones that were open then.
 
-    def __init__(self, api: Api) -> None:
+    A run that had ended before `begun` (µs) is of a session before.
+    """
+
+    def __init__(self, api: Api, begun: int) -> None:
         self._api = api
+        self._begun = begun
+        self._asked: int | None = None
+        self._open: set[str] = set()
         self._seen: dict[str, None] = {}
-        self._first = True
         self.succeeded: Counter[str] = Counter()
 
     def look(self) -> Look:
         """What is open and what has ended since the look before."""
         try:
-            page = self._api.get("runs", limit=200)
+            found = self._ask()
         except CliError as error:
             return Look(open=(), ended=(), skipped=0, trouble=str(error).splitlines()[0])
-        old = self._first
-        self._first = False
         open_rows: list[Row] = []
         ended: list[Row] = []
         skipped = 0
-        for run in reversed(page["items"]):
+        self._open.clear()
+        for run in sorted(found.values(), key=lambda run: from_rfc3339(run["due_at"])):
             if run["state"] in _OPEN:
+                self._open.add(run["id"])
                 open_rows.append(row(run))
             elif run["id"] not in self._seen:
                 self._seen[run["id"]] = None
-                if old:
-                    continue  # it is of a session before
+                if from_rfc3339(run["ended_at"]) < self._begun:
+                    continue
                 if run["state"] == "skipped":
                     skipped += 1
                     continue
                 self.succeeded[run["trigger"]] += run["state"] == "succeeded"
                 ended.append(row(run))
-        while len(self._seen) > 10_000:
+        while len(self._seen) > _REMEMBERED:
             del self._seen[next(iter(self._seen))]
         return Look(open=open_rows, ended=ended, skipped=skipped, trouble="")
+
+    def _ask(self) -> dict[str, dict[str, Any]]:
+        """Runs by their ids."""
+        now = times.now()
+        since = None if self._asked is None else to_rfc3339(self._asked - _LATE)
+        # The first look goes back to where the session before has ended.
+        new = self._api.get("runs", since=since, limit=_NEW if since else _PAGE)["items"]
+        found = {run["id"]: run for run in new}
+        for run in self._api.get("runs", state=_OPEN, limit=_NEW)["items"]:
+            found.setdefault(run["id"], run)
+        for run_id in sorted(self._open - found.keys())[:_NEW]:
+            found[run_id] = self._api.get(f"runs/{segment(run_id)}")
+        self._asked = now
+        return found
 
 
 def row(run: Mapping[str, Any]) -> Row:
@@ -101,8 +126,8 @@ def row(run: Mapping[str, Any]) -> Row:
 def _exit_code(state: str, code: int | None) -> str:
     if code is None:
         return ""
-    # The node says -1 of a WebAssembly task that returned without calling exit.
-    return "ok" if code == -1 and state == "succeeded" else str(code)
+    told = output.telling_exit_code(code, state == "succeeded")
+    return "ok" if told is None else str(told)
 
 
 def readable(stdout: str) -> str:

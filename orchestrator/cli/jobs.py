@@ -149,7 +149,7 @@ def list_jobs(
         ]
         for job in page["items"]
     ]
-    output.table(columns, rows)
+    output.table(columns, rows, cut=("TEMPLATE",))
     output.more(page)
 
 
@@ -182,8 +182,9 @@ def _show(found: dict[str, Any]) -> None:
     for name in ("run_at", "started_at", "ended_at"):
         pairs[f"{name.partition('_')[0]} ({zone})"] = output.clock(found[name])
     result: dict[str, Any] = found["result"] or {}
-    if result.get("exit_code") is not None:
-        pairs["exit code"] = result["exit_code"]
+    exit_code = output.telling_exit_code(result.get("exit_code"), found["status"] == "Succeeded")
+    if exit_code is not None:
+        pairs["exit code"] = exit_code
     for name in ("stdout", "stderr"):
         if result.get(name):
             pairs[name] = result[name].rstrip("\n")

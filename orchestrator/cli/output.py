@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
@@ -13,9 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from rich.text import Text
 
+ONE_PARTITION = "schedule"  # of triggers whose runs are for due times, or asked for
 _GAP = 2  # spaces between the columns of a table
 _READABLE = 16  # characters of a column with sentences
 _WORD = 40  # characters that stay together: ids do
+_LEAST = 12  # characters of a column that is cut
 
 
 def line(text: str = "") -> None:
@@ -70,23 +73,37 @@ def zone() -> str:
 
 
 def table(
-    columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: Sequence[str] = ()
+    columns: Sequence[str],
+    rows: Iterable[Sequence[object]],
+    *,
+    right: Sequence[str] = (),
+    cut: Sequence[str] = (),
 ) -> None:
     """Write an aligned table: as wide as the terminal, or as it needs where there is none.
 
-    Ids stay whole, so that they can be copied. Where they do not fit, lines are longer than the
-    terminal.
+    On a terminal too narrow for all of it, columns without content are left out first. Words stay
+    whole, so that they can be copied. Where they do not fit, columns of `cut` end in …, the first
+    one first; where there are none, lines are longer than the terminal.
     """
     from rich.console import Console
     from rich.table import Table
     from rich.text import Text
 
     cells = [[Text(clean(cell), style=style(cell)) for cell in row] for row in rows]
-    widths = _widths([[Text(name) for name in columns], *cells], _room())
+    if _too_wide(columns, cells):
+        kept = [n for n in range(len(columns)) if any(row[n].plain for row in cells)]
+        columns = [columns[n] for n in kept]
+        cells = [[row[n] for n in kept] for row in cells]
+    wanted = _widths([[Text(name) for name in columns], *cells], _room())
+    widths = _cut(columns, wanted, cut, _room())
     shown = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for column, width in zip(columns, widths, strict=True):
+    for column, width, whole in zip(columns, widths, wanted, strict=True):
         shown.add_column(
-            column, overflow="fold", width=width, justify="right" if column in right else "left"
+            column,
+            overflow="ellipsis" if width < whole else "fold",
+            no_wrap=width < whole,
+            width=width,
+            justify="right" if column in right else "left",
         )
     for row in cells:
         shown.add_row(*row)
@@ -112,6 +129,14 @@ def _room() -> int | None:
     return None
 
 
+def _too_wide(columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> bool:
+    room = _room()
+    if room is None or not cells:
+        return False
+    widths = [max(len(name), *(row[n].cell_len for row in cells)) for n, name in enumerate(columns)]
+    return sum(widths) + _GAP * (len(widths) - 1) > room
+
+
 def _widths(cells: Sequence[Sequence[Text]], room: int | None) -> list[int]:
     """How wide each column is: the last ones give way first, down to their longest words."""
     from rich.cells import cell_len
@@ -130,6 +155,18 @@ def _widths(cells: Sequence[Sequence[Text]], room: int | None) -> list[int]:
             widths[n] = max(narrow, widths[n] - max(over, 0))
             over = sum(widths) + _GAP * (len(widths) - 1) - room
     return widths
+
+
+def _cut(
+    columns: Sequence[str], widths: Sequence[int], cut: Sequence[str], room: int | None
+) -> list[int]:
+    """How wide each column is where what may be cut gives way."""
+    found = list(widths)
+    for name in (name for name in cut if room is not None and name in columns):
+        over = sum(found) + _GAP * (len(found) - 1) - (room or 0)
+        n = columns.index(name)
+        found[n] = min(found[n], max(found[n] - max(over, 0), _LEAST, len(name)))
+    return found
 
 
 _STYLES = {
@@ -152,13 +189,39 @@ def style(cell: object) -> str:
 
 
 def facts(pairs: Mapping[str, object]) -> None:
-    """Write names and values below each other; a value may have several lines."""
+    """Write names and values below each other; a value may have several lines, and on a terminal
+    long ones are folded."""
     width = max(len(name) for name in pairs)
     for name, value in pairs.items():
-        first, *rest = str(value).splitlines() or ["-"]
-        line(f"{name:<{width}}  {clean(first)}".rstrip())
-        for more in rest:
-            line(f"{'':<{width}}  {clean(more)}".rstrip())
+        heading = name
+        for one in str(value).splitlines() or ["-"]:
+            for part in _folded(clean(one), width + 2):
+                line(f"{heading:<{width}}  {part}".rstrip())
+                heading = ""
+
+
+def _folded(text: str, indent: int) -> list[str]:
+    """Text as the lines that fit the terminal beside an indent."""
+    room = _room()
+    if room is None or indent + len(text) <= room:
+        return [text]
+    wide = max(room - indent, _READABLE)
+    return textwrap.wrap(text, wide, break_on_hyphens=False, drop_whitespace=False) or [""]
+
+
+def middle(text: str, indent: int) -> str:
+    """A name whose ends tell it apart, without its middle where it does not fit the terminal."""
+    room = _room()
+    if room is None or indent + len(text) <= room:
+        return text
+    left = max(room - indent, _READABLE) - 1
+    return f"{text[: left - left // 3]}…{text[-(left // 3) :]}"
+
+
+def telling_exit_code(code: int | None, succeeded: bool) -> int | None:
+    """An exit code that says something: the node shows -1 for a WebAssembly task that returned
+    without calling exit."""
+    return None if code == -1 and succeeded else code
 
 
 def more(page: Mapping[str, Any]) -> None:

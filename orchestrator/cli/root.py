@@ -11,7 +11,9 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
+from orchestrator.cli.arguments import shown_plainly
 from orchestrator.cli.errors import end_with
+from orchestrator.cli.misuse import misuse
 
 _MODULE = "orchestrator.cli."
 
@@ -37,6 +39,7 @@ COMMANDS: Sequence[tuple[str, str, str]] = (
     ("dead", "dead", "Runs that gave up: list, redrive or discard them."),
     ("checkpoints", "checkpoints", "How far each partition of a trigger has been read."),
     ("audit", "audit", "Prove that the ledger lacks nothing and holds nothing twice."),
+    ("trail", "trail", "Show who did what, the newest first."),
     ("cluster", "cluster", "Accept another cluster behind Bacalhau's address."),
     ("token", "token", "Create, list and revoke tokens of the HTTP API."),
     ("backup", "backup", "Write a backup of the store while it runs."),
@@ -69,7 +72,7 @@ def load(name: str) -> Any:
     module = importlib.import_module(_MODULE + _MODULES[name])
     command: Any = typer.main.get_command(module.app)
     command.name = name
-    return command
+    return shown_plainly(command)
 
 
 app = typer.Typer(
@@ -127,7 +130,9 @@ def build() -> Any:
 def run(arguments: Sequence[str] | None = None) -> None:
     """Carry out a command line. Always raises SystemExit."""
     try:
-        build()(args=None if arguments is None else list(arguments), prog_name="orch")
+        given = None if arguments is None else list(arguments)
+        code = build()(args=given, prog_name="orch", standalone_mode=False)
         sys.stdout.flush()
     except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - the last resort before the user
-        end_with(error)
+        end_with(misuse(error) or error)
+    raise SystemExit(code if isinstance(code, int) else 0)

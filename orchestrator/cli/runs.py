@@ -17,6 +17,8 @@ app = typer.Typer(
     help="List, show, cancel and retry runs, and read their logs.",
 )
 
+_INDENT = len("  submitted  ")
+
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
 
@@ -69,7 +71,7 @@ def show_runs(page: dict[str, Any], what: str = "runs") -> None:
         output.line(f"no {what}")
         return
     # The key of a run for a due time says what the column before it says already.
-    streams = any(run["partition"] != "schedule" for run in page["items"])
+    streams = any(run["partition"] != output.ONE_PARTITION for run in page["items"])
     columns = ["RUN", "TRIGGER", f"DUE ({output.zone()})", "KEY", "STATE", "TRIES", "REASON"]
     rows = [
         [
@@ -86,7 +88,8 @@ def show_runs(page: dict[str, Any], what: str = "runs") -> None:
     if not streams:
         for row in (columns, *rows):
             del row[3]
-    output.table(columns, rows, right=("TRIES",))
+    cut = ("KEY", "TRIGGER") if streams else ("TRIGGER",)
+    output.table(columns, rows, right=("TRIES",), cut=cut)
     output.more(page)
 
 
@@ -116,10 +119,15 @@ def show(run: RunId, url: Url = None, as_json: Json = False) -> None:
     for attempt in found["attempts"]:
         output.line()
         output.line(f"attempt {attempt['number']}")
-        pairs: dict[str, object] = {"  state": _state(attempt), "  job": attempt["job_name"]}
-        for name, key in (("job id", "job_id"), ("exit code", "exit_code"), ("node", "node_id")):
-            if attempt[key] not in (None, ""):
-                pairs[f"  {name}"] = attempt[key]
+        pairs: dict[str, object] = {
+            "  state": _state(attempt),
+            "  job": output.middle(attempt["job_name"], _INDENT),
+        }
+        exit_code = output.telling_exit_code(attempt["exit_code"], attempt["state"] == "succeeded")
+        told = ("job id", attempt["job_id"]), ("exit code", exit_code), ("node", attempt["node_id"])
+        for name, value in told:
+            if value not in (None, ""):
+                pairs[f"  {name}"] = value
         pairs["  submitted"] = output.clock(attempt["submitted_at"])
         pairs["  ended"] = output.clock(attempt["ended_at"])
         for name in ("stdout", "stderr"):

@@ -30,7 +30,9 @@ def simulate(
     duration: Annotated[
         str, typer.Option(metavar="TIME", help="How long each run would take, such as 90s.")
     ] = "0s",
-    limit: Annotated[int, typer.Option(min=1, max=1_000_000, help="Firings at most.")] = 1000,
+    limit: Annotated[
+        int, typer.Option(min=1, max=1_000_000, metavar="N", help="Firings at most.")
+    ] = 1000,
     as_json: Json = False,
 ) -> None:
     """Show when a trigger file would fire between two dates.

@@ -49,7 +49,7 @@ def yaml_text(document: Mapping[str, Any]) -> str:
     """A trigger document as YAML; inlined modules as their digest."""
     import yaml
 
-    return yaml.safe_dump(shortened(document), sort_keys=False, allow_unicode=True, width=100)
+    return yaml.safe_dump(shortened(document), sort_keys=False, allow_unicode=True, width=78)
 
 
 def one_line(value: Any) -> str:

@@ -253,6 +253,8 @@ def test_pause_resume_delete(orch: Cli) -> None:
     assert "too loud" in orch("triggers", "list").out
     assert "paused: too loud" in orch("triggers", "show", "t").out
     assert orch.json("triggers", "show", "t")["next_at"] is None
+    assert orch("triggers", "pause", "t").out == "t: paused\n"
+    assert "paused: too loud" in orch("triggers", "show", "t").out
     assert "resumed, next at" in orch("triggers", "resume", "t", "--skip").out
     assert orch("triggers", "delete", "t", "--drain").out.startswith("t: delet")
     until(lambda: not orch.api.names(), "the trigger is gone")
@@ -275,7 +277,7 @@ def test_runs(orch: Cli) -> None:
     assert [r["id"] for r in page["items"]] == [run_id]
     assert page["next"] is None
     assert "no run 'nobody'" in orch("runs", "show", "nobody", code=1).err
-    assert "Known: 1" in orch("runs", "logs", run_id, "--attempt", "7", code=1).err
+    assert "known are 1" in orch("runs", "logs", run_id, "--attempt", "7", code=1).err
 
 
 def test_pages(orch: Cli) -> None:
@@ -352,6 +354,39 @@ def test_checkpoints_audit_and_status(orch: Cli) -> None:
     assert "1 active" in text
     assert "all run" in text
     assert orch.json("cluster", "accept")["state"] == "ok"
+
+
+def test_a_secret_that_is_missing_is_told(orch: Cli) -> None:
+    """Registering and applying warn of it, `show` and `status` name it until it is there."""
+    hook = ("register", "webhook", "--name", "h", "--signature", "github")
+    done = orch(*hook, "--secret", "{secret: ABSENT}")
+    words = "secret: there is no secret 'ABSENT': set ORCH_SECRET_ABSENT"
+    assert done.err.startswith(f"orch: warning: {words}")
+    assert f"warnings    {words}" in orch("triggers", "show", "h").out
+    assert f"h: {words}" in orch("status").out
+    document = json.dumps(orch.json("triggers", "show", "h")["document"]).encode()
+    again = orch("apply", "-f", "-", stdin=document)
+    assert (again.out, again.err[:18]) == ("h: unchanged\n", "orch: warning: h: ")
+    held = orch.api.orch.app.config.data_dir / "secrets"
+    held.mkdir()
+    (held / "ABSENT").write_text("s")
+    assert orch("apply", "-f", "-", stdin=document).err == ""
+    assert orch.json("triggers", "show", "h")["warnings"] == []
+    assert "h: " not in orch("status").out
+
+
+def test_trail_and_missing_checkpoints(orch: Cli) -> None:
+    """The trail tells who did what, the newest first; a trigger without checkpoints says so."""
+    assert "no trigger has checkpoints" in orch("checkpoints", "show").out
+    orch.apply(_file("t"))
+    orch("triggers", "pause", "t", "--note", "a reason")
+    entries = orch.json("trail", "--limit", "1")
+    assert entries["items"][0]["action"] == "pause"
+    lines = orch("trail").out.splitlines()
+    assert [line.split()[3] for line in lines[1:]] == ["pause", "register"]
+    assert "a reason" in lines[1]
+    orch("register", "job", "--name", "asked")
+    assert orch("checkpoints", "show", "asked").out.startswith("asked has no checkpoints")
 
 
 def test_audit_with_findings_is_1(orch: Cli) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -110,3 +111,34 @@ def test_completion_of_commands_and_options() -> None:
 def test_completion_of_names_is_silent_without_an_orchestrator() -> None:
     """Nobody to ask: nothing is offered and nothing is written."""
     assert _complete("orch", "triggers", "show", "") == []
+
+
+@pytest.mark.parametrize("path", [p.values[0] for p in _ALL if p.values[0] != ("dev-node",)])
+def test_usage_speaks_no_python(path: tuple[str, ...]) -> None:
+    """Usage and help name arguments and values as manual pages do: no types, no braces."""
+    for line in orch(*path, "--help", env={"COLUMNS": "80"}).out.splitlines():
+        head = line if line.startswith("Usage: ") else line[:30].partition("${{")[0]
+        assert not re.search(r"<[a-z]|\{|\[\[|INTEGER|RANGE", head), line
+
+
+@pytest.mark.parametrize(
+    ("args", "said"),
+    [
+        (("triggers", "pause"), "NAME is missing: `orch triggers pause --help` tells more"),
+        (("foo",), "no such command 'foo': `orch --help` tells more"),
+        (("triggers", "puase"), "no such command 'puase': did you mean 'pause'?"),
+        (("runs", "list", "--trigge", "x"), "no such option: --trigge: did you mean --trigger?"),
+        (("dead", "discard", "--note"), "option '--note' requires an argument"),
+    ],
+)
+def test_misuse_is_told_like_any_other_error(args: tuple[str, ...], said: str) -> None:
+    """What the parser finds wrong is one line with its remedy, and 2."""
+    done = orch(*args)
+    assert (done.code, done.out, done.err) == (2, "", f"orch: {said}\n")
+
+
+def test_a_group_without_a_command_shows_its_help() -> None:
+    """It is no command line that does anything: 2."""
+    done = orch("triggers")
+    assert done.code == 2
+    assert done.err.startswith("Usage: orch triggers ")

@@ -14,6 +14,7 @@ from orchestrator.cli.demoview import readable, row
 from tests.support.cli import orch
 
 _WIDE = "x" * 150
+_ID = "r2a24aac4697074dad09dbba3"
 
 
 @pytest.fixture
@@ -67,7 +68,71 @@ def test_ids_stay_whole_in_80_columns(
     assert lines[1].split() == [run, "a" * 20, "2026-11-21", "dead", "execution"]
     assert max(map(len, lines)) <= 80
     output.table(columns, [(run, "a" * 40, due, "dead", "")])
-    assert capsys.readouterr().out.splitlines()[1].split() == [run, "a" * 40, "2026-11-21", "dead"]
+    lines = capsys.readouterr().out.splitlines()
+    assert "REASON" not in lines[0]
+    assert lines[1].split() == [run, "a" * 40, "2026-11-21", "dead"]
+
+
+@pytest.mark.parametrize(
+    ("cut", "shown"),
+    [
+        (("NAME",), ["a" * 26 + "…", _ID, "dead"]),
+        (("RUN", "NAME"), ["a" * 40, "r2a24aac469…", "dead"]),
+        ((), ["a" * 40, _ID, "dead"]),
+    ],
+)
+def test_what_may_be_cut_gives_way(
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    cut: tuple[str, ...],
+    shown: list[str],
+) -> None:
+    """On a narrow terminal the columns that may be cut end in …, in their order; in a pipe none."""
+    monkeypatch.setenv("COLUMNS", "61")
+    output.table(("NAME", "RUN", "STATE"), [("a" * 40, _ID, "dead")], cut=cut)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1].split() == shown
+    assert not cut or max(map(len, lines)) <= 61
+    monkeypatch.delenv("COLUMNS")
+    output.table(("NAME", "RUN", "STATE"), [("a" * 40, _ID, "dead")], cut=cut)
+    assert capsys.readouterr().out.splitlines()[1].split() == ["a" * 40, _ID, "dead"]
+
+
+def test_facts_fit_the_terminal(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Long values go on below their beginning; names lose their middle, and nothing in a pipe."""
+    name = "orch-a1b2c3-a-trigger-with-a-long-name-u1u2u3-2026-11-22t02-00-00z-0123456789abcdef-a1"
+    for columns in ("50", None):
+        if columns is None:
+            monkeypatch.delenv("COLUMNS")
+        else:
+            monkeypatch.setenv("COLUMNS", columns)
+        output.facts({"job": output.middle(name, 5), "why": "word " * 20})
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines[:-2])) <= 50
+    assert lines[0].startswith("job  orch-a1b2c3-a-")
+    assert lines[0].endswith("…56789abcdef-a1")
+    assert [line[:6] for line in lines[1:-2]] == ["why  w", "     w", "     w"]
+    assert lines[-2:] == [f"job  {name}", f"why  {'word ' * 20}".rstrip()]
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "shown"),
+    [(-1, "succeeded", []), (0, "succeeded", ["0"]), (-1, "failed", ["-1"]), (3, "failed", ["3"])],
+)
+def test_an_exit_code_is_shown_where_it_says_something(
+    monkeypatch: pytest.MonkeyPatch, code: int, state: str, shown: list[str]
+) -> None:
+    """The -1 of a WebAssembly task that ended well is not in `runs show`, unlike all others."""
+    times = dict.fromkeys(("due_at", "started_at", "ended_at", "submitted_at"))
+    attempt = {"number": 1, "job_name": "j", "job_id": "", "node_id": "", "stdout": "", **times}
+    attempt |= {"state": state, "reason": "", "exit_code": code, "stderr": ""}
+    run = {"id": "r1", "trigger": "t", "version": 1, "key": "k", "state": state, "reason": ""}
+    answer = {**run, **times, "kept": None, "attempts": [attempt]}
+    monkeypatch.setattr(http.Api, "get", lambda *_: answer)
+    lines = orch("runs", "show", "r1").out.splitlines()
+    assert [line.split()[-1] for line in lines if "exit code" in line] == shown
 
 
 def test_the_record_of_a_dead_run_is_shown(monkeypatch: pytest.MonkeyPatch, zone: None) -> None:
