@@ -10,6 +10,9 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import requests
+
+from tests.support.inprocess import ACTOR, Orch
 from tests.support.jobs import IMAGE
 
 _TASK = Path(__file__).parent / "beating.py"
@@ -85,3 +88,23 @@ def never_two_at_once(file: Path) -> list[Session]:
         for before, after in pairwise(of_copy):
             assert before.ended <= after.begun, (before, after)
     return sessions(file)
+
+
+def shown(orch: Orch, name: str = NAME) -> list[dict[str, Any]]:
+    """The copies as the API shows them."""
+    response = requests.get(f"{orch.app.server.url}/api/v1/triggers/{name}", timeout=10)
+    return response.json()["copies"]
+
+
+def states(orch: Orch, name: str = NAME) -> list[str]:
+    """Theirs."""
+    return [copy["state"] for copy in shown(orch, name)]
+
+
+def end(orch: Orch, name: str = NAME) -> None:
+    """No more lives; those that are there leave."""
+    orch.pause(name)
+    for run in orch.runs(name):
+        if run.ended_at is None:
+            orch.app.commands.cancel(run.id, "the test ends", ACTOR)
+    orch.drained()

@@ -7,27 +7,25 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import requests
 
 import specs
-from orchestrator.domain.states import RunState
+from orchestrator.domain.states import RunState, TriggerState
 from orchestrator.store.errors import Conflict
 from tests.support.inprocess import ACTOR, Orch
 from tests.support.jobs import shell
-from tests.support.services import NAME, QUICK, never_two_at_once, service, sessions
+from tests.support.services import (
+    NAME,
+    QUICK,
+    end,
+    never_two_at_once,
+    service,
+    sessions,
+    shown,
+    states,
+)
 from tests.support.waiting import until
 
 PATIENT = "5s"  # a lease that no busy machine lets pass
-
-
-def shown(orch: Orch, name: str = NAME) -> list[dict[str, Any]]:
-    """The copies as the API shows them."""
-    response = requests.get(f"{orch.app.server.url}/api/v1/triggers/{name}", timeout=10)
-    return response.json()["copies"]
-
-
-def states(orch: Orch, name: str = NAME) -> list[str]:
-    return [copy["state"] for copy in shown(orch, name)]
 
 
 def saying(orch: Orch, state: str, words: str) -> dict[str, Any]:
@@ -45,15 +43,6 @@ def apply(orch: Orch, text: str) -> None:
     checker = orch.app.registrar.checker
     checked = checker.check(checker.parse(specs.load(text)), base_dir=None)
     orch.app.registrar.apply(checked, ACTOR)
-
-
-def end(orch: Orch, name: str = NAME) -> None:
-    """No more lives; those that are there leave."""
-    orch.pause(name)
-    for run in orch.runs(name):
-        if run.ended_at is None:
-            orch.app.commands.cancel(run.id, "the test ends", ACTOR)
-    orch.drained()
 
 
 def test_copies_are_there_and_well(orch: Orch, tmp_path: Path) -> None:
@@ -192,6 +181,30 @@ def test_fewer_copies_leave(orch: Orch, tmp_path: Path) -> None:
     until(lambda: states(orch) == ["running", "off"], "one is", show=lambda: shown(orch))
     end(orch)
     never_two_at_once(file)
+
+
+@pytest.mark.parametrize("state", ["running", "waiting", "replacing"])
+def test_deleted_in_any_state(orch: Orch, tmp_path: Path, state: str) -> None:
+    """Its lives end, whatever it was about to do, and none begins any more."""
+    file = tmp_path / "out"
+    slow = {"initial": "30s", "max": "5m", "healthy_after": "1m"}
+    bad: dict[str, Any] = {"mode": "exit 1", "backoff": slow} if state == "waiting" else {}
+    uid = orch.register(service(file, lease=PATIENT, **bad)).uid
+    if state == "replacing":
+        until(lambda: states(orch) == ["running"], "it is well", show=lambda: shown(orch))
+        apply(orch, service(file, "plain", lease=PATIENT))
+    until(lambda: states(orch) == [state], state, show=lambda: shown(orch))
+    orch.app.triggers.delete(NAME, cancel=True, actor=ACTOR)
+    ended = orch.drained()
+
+    def deleted() -> bool:
+        row = orch.app.source_store.get(uid)
+        return row is None or row.trigger_state is TriggerState.DELETED
+
+    until(deleted, "it is gone", show=lambda: orch.app.source_store.get(uid))
+    assert [run.id for run in orch.runs()] == [run.id for run in ended]
+    assert {run.state for run in ended} <= {RunState.CANCELLED, RunState.DEAD}
+    orch.audit()
 
 
 def test_copies_follow_the_work_of_another_trigger(orch: Orch, tmp_path: Path) -> None:
