@@ -193,6 +193,32 @@ def test_at_runs_once_with_its_parameters(desk: Desk, heard: Heard) -> None:
     assert desk.api.get("/audit")["ok"]
 
 
+@pytest.mark.parametrize("state", ["running", "retry"])
+def test_at_is_called_off(desk: Desk, state: str) -> None:
+    """While it runs, and between two attempts: nothing is left that never ends."""
+    name, script = f"off-{state}", "sleep 60" if state == "running" else "exit 1"
+    file = at_trigger(
+        name,
+        to_rfc3339((clock_of(desk.api) // SECOND + 3) * SECOND),
+        script,
+        parameters={"who": "us"},
+        retry={"max_attempts": 9, "backoff": {"initial": "1h", "max": "2h"}},
+        stop_grace="100ms",
+    )
+    desk.api.post("/triggers", file, 201)
+    run = until(lambda: desk.api.get("/runs", trigger=name)["items"], "it fires")[0]
+
+    def stands() -> bool:
+        found = desk.api.get(f"/runs/{run['id']}")
+        again = found["state"] == "pending" and len(found["attempts"]) == 1
+        return again if state == "retry" else found["state"] == "running"
+
+    until(stands, state, show=lambda: desk.api.get(f"/runs/{run['id']}"))
+    desk.api.post(f"/runs/{run['id']}/cancel", {"reason": "called off"})
+    assert desk.api.until_run(run["id"], "cancelled")["reason"] == "called off"
+    assert desk.api.get("/runs", trigger=name, state="pending,submitting,running")["items"] == []
+
+
 @pytest.mark.parametrize(
     ("changes", "place", "words"),
     [
