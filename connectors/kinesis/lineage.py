@@ -37,6 +37,17 @@ def openable(shards: Sequence[Shard], known: Mapping[str, Place]) -> list[str]:
     ]
 
 
+def expired(shards: Sequence[Shard], known: Mapping[str, Place]) -> list[str]:
+    """Known shards that are done to their end, and of which the stream has nothing left. While one
+    is listed it has to be known: else it would be opened anew."""
+    listed = {shard.name for shard in shards}
+    return [
+        name
+        for name, place in known.items()
+        if place.planned == place.done == END and name not in listed
+    ]
+
+
 def ancestors(shards: Sequence[Shard], names: Iterable[str]) -> set[str]:
     """All shards from which these come, as far as they are listed, without the shards themselves
     (unless one of them comes from another)."""

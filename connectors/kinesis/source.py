@@ -26,6 +26,7 @@ from connectors.kinesis.client import (
 from connectors.kinesis.clock import Clock
 from connectors.kinesis.lane import Cut, Lane
 from connectors.kinesis.letters import described
+from connectors.kinesis.lineage import expired
 from connectors.kinesis.positions import after, at
 from connectors.kinesis.reader import Horizon, Read, ShardReader
 from connectors.kinesis.settings import KinesisSettings
@@ -49,7 +50,7 @@ MEMORY = 256 * 1024 * 1024
 """Bytes of records above which batches are closed early and reading pauses."""
 PACE = 0.2
 """Seconds between two reads of a shard that has more: AWS allows five a second."""
-_PATIENCE = 6  # throttled reads of every shard in a row, over half a minute
+_PATIENCE = 6  # throttled reads of a shard in a row, over half a minute
 
 
 class ShardSource(StreamSource):
@@ -98,9 +99,12 @@ class ShardSource(StreamSource):
             new = opened(shards, known)
         else:
             new = beginnings(self.client, self.settings, stream, shards)
+        over = expired(shards, known)
+        self._tips.forget(over)
         return Discovery(
             identity=f"{stream.arn} {stream.created}",
             partitions={shard: str(position) for shard, position in new.items()},
+            over=over,
         )
 
     def poll(self, wants: Sequence[Want], wait: float) -> Sequence[Batch]:
@@ -132,6 +136,9 @@ class ShardSource(StreamSource):
     def lag(self) -> Mapping[str, int]:
         # Behind a shard that is not caught up, Kinesis tells milliseconds and no number.
         return {name: lane.count for name, lane in self._lanes.items() if lane.caught_up}
+
+    def troubles(self) -> Mapping[str, str]:
+        return {name: str(lane.trouble) for name, lane in self._lanes.items() if _lasts(lane)}
 
     def gone(self, partition: str, start: str) -> bool:
         return self._stream is not None and partition not in self._listed
@@ -264,17 +271,9 @@ class ShardSource(StreamSource):
         return sum(lane.size for lane in self._lanes.values())
 
     def _complain(self, active: Sequence[Lane]) -> None:
-        """Raise what keeps every shard from being read, and what one of them refuses; each once."""
-        for lane in active:
-            if isinstance(lane.trouble, SourceRefused) and not lane.told:
-                lane.told = True
-                raise lane.trouble
-        lasting = [
-            lane
-            for lane in active
-            if lane.trouble is not None
-            and (lane.failures >= _PATIENCE or not isinstance(lane.trouble, Throttled))
-        ]
+        """Raise what keeps every shard from being read, once each time. What keeps some of them is
+        among `troubles`."""
+        lasting = [lane for lane in active if _lasts(lane)]
         news = [lane.trouble for lane in lasting if not lane.told]
         if news and len(lasting) == len(active):
             for lane in lasting:
@@ -300,6 +299,13 @@ def numbers(run: RunRef) -> tuple[int, int, int] | None:
             return int(first), int(last), instant(arrived) // 1000
         case _:
             return None
+
+
+def _lasts(lane: Lane) -> bool:
+    """Whether a shard cannot be read, and not only for a moment because too many read it."""
+    if lane.trouble is None:
+        return False
+    return lane.failures >= _PATIENCE or not isinstance(lane.trouble, Throttled)
 
 
 def _open(want: Want) -> Place:

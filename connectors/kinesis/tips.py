@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+from collections.abc import Collection
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -45,6 +46,11 @@ class Tips:
         """When nothing was behind this position; 0 where nobody knows."""
         noted, at = self._tips.get(shard, ("", 0))
         return at if noted == position else 0
+
+    def forget(self, shards: Collection[str]) -> None:
+        """These are over."""
+        for shard in shards:
+            self._dirty |= self._tips.pop(shard, None) is not None
 
     def save(self) -> None:
         """Write the file. A disk that is full or away costs a false alarm at most."""

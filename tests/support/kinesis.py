@@ -274,3 +274,11 @@ def run_of(batch: Batch) -> RunRef:
         values=batch.values,
         inputs=batch.inputs,
     )
+
+
+def core(kinesis: ScriptedKinesis, directory: Path, **settings: JSON) -> Core:
+    """Who reads a scripted stream, by a clock that stands still; its shards are discovered."""
+    clock = StandingClock()
+    made = Core(lambda: open_source(kinesis, directory, clock, **settings))
+    made.discover()
+    return made

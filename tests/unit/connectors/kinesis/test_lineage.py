@@ -118,6 +118,21 @@ def test_a_parent_that_has_expired_keeps_nobody_waiting(tmp_path: Path):
     assert set(places(kinesis, tmp_path, "trim_horizon")) == {A, B}
 
 
+def test_a_shard_that_is_over_is_forgotten_once_it_is_listed_no_more(tmp_path: Path):
+    """While the stream has it, it would be found again; and what is not done is kept."""
+    kinesis = split_stream()
+    source = open_source(kinesis, tmp_path)
+    done = Place(planned=END, done=END)
+    known = {P: done, A: Place(planned=END, done="after:1"), B: Place(planned="at:1", done="at:1")}
+    assert source.discover(known).over == []
+    del kinesis.shard[P], kinesis.shard[A]
+    found = source.discover(known)
+    assert (found.over, found.partitions) == ([P], {})
+    del known[P]
+    found = source.discover(known | {A: done})
+    assert (found.over, found.partitions) == ([A], {})
+
+
 def test_the_source_is_known_by_arn_and_age(tmp_path: Path):
     """A stream that was deleted and made again has another identity."""
     kinesis = ScriptedKinesis()

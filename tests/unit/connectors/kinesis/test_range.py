@@ -12,11 +12,8 @@ from hypothesis import strategies as st
 from connectors.kinesis.client import Throttled
 from connectors.streams import END, Batch, SourceRefused, SourceUnavailable, Want
 from tests.support.kinesis import (
-    DAY,
-    Core,
     ScriptedKinesis,
-    StandingClock,
-    open_source,
+    core,
     run_of,
 )
 
@@ -29,13 +26,6 @@ def numbers(batch: Batch) -> tuple[int, int]:
             return int(start), int(end)
         case other:
             raise AssertionError(other)
-
-
-def core(kinesis: ScriptedKinesis, tmp_path: Path, **settings: object) -> Core:
-    clock = StandingClock()
-    made = Core(lambda: open_source(kinesis, tmp_path, clock, **settings))  # type: ignore[arg-type]
-    made.discover()
-    return made
 
 
 def test_a_full_range_goes_at_once_and_the_rest_after_max_wait(tmp_path: Path):
@@ -112,46 +102,6 @@ def test_an_empty_answer_before_the_record_that_is_asked_for_again(tmp_path: Pat
     assert [b.count for b in desk.poll(wait=70)] == [3]
 
 
-def test_a_throttled_shard_is_left_alone_for_a_while(tmp_path: Path):
-    """It is nobody's error, unless it lasts; then the reason is told, and it goes on by itself."""
-    kinesis = ScriptedKinesis()
-    kinesis.put(P, 3)
-    desk = core(kinesis, tmp_path)
-    kinesis.faults = [Throttled("slow down")] * 3
-    assert [b.count for b in desk.poll(wait=10)] == [3]
-    kinesis.put(P, 1)
-    kinesis.faults = [Throttled("slow down")] * 6
-    with pytest.raises(SourceUnavailable, match="slow down"):
-        desk.poll(wait=120)
-    assert [b.count for b in desk.poll(wait=120)] == [1]
-
-
-def test_trouble_with_one_shard_holds_up_no_other(tmp_path: Path):
-    """Only when nothing can be read at all is it the source's trouble."""
-    kinesis = ScriptedKinesis(2)
-    kinesis.put(P, 3)
-    kinesis.put(A, 3)
-    desk = core(kinesis, tmp_path, max_wait=0)
-    kinesis.faults = [SourceUnavailable("away")]
-    assert len(desk.poll(wait=5)) == 1
-    assert len(desk.poll(wait=5)) == 1
-    kinesis.faults = [SourceUnavailable("away")] * 20
-    with pytest.raises(SourceUnavailable, match="away"):
-        desk.poll(wait=5)
-
-
-def test_a_refusal_is_told_once_each_time_it_is_met(tmp_path: Path):
-    """Also when other shards can be read; these go on in between."""
-    kinesis = ScriptedKinesis(2)
-    desk = core(kinesis, tmp_path, max_wait=0)
-    kinesis.faults = [SourceRefused("no right")]
-    with pytest.raises(SourceRefused, match="no right"):
-        desk.poll(wait=5)
-    kinesis.put(A, 1)
-    kinesis.put(P, 1)
-    assert len(desk.poll(wait=5)) >= 1
-
-
 def test_a_closed_shard_ends_with_its_last_run(tmp_path: Path):
     """What was read with the end goes at once, and the children come when it is done."""
     kinesis = ScriptedKinesis()
@@ -195,100 +145,6 @@ def test_a_start_by_time_is_exact_to_the_millisecond(tmp_path: Path):
     assert numbers(batch) == (wanted[0].sequence, wanted[1].sequence)
 
 
-def expired(tmp_path: Path, *, idle: int = 0, **settings: object) -> tuple[ScriptedKinesis, Core]:
-    """A source that comes back after two days; before it left, it saw `idle` days of nothing."""
-    kinesis = ScriptedKinesis()
-    kinesis.created -= 10 * DAY
-    kinesis.put(P, 2)
-    desk = core(kinesis, tmp_path, max_wait=0, **settings)
-    desk.poll()
-    kinesis.now += idle * DAY
-    desk.discover()
-    desk.poll(wait=3)
-    desk.source.close()
-    kinesis.now += 2 * DAY - idle * DAY
-    return kinesis, desk
-
-
-def test_records_that_may_have_expired_unread_are_lost_loudly(tmp_path: Path):
-    """Kinesis would silently give the oldest: the stretch before it is in the ledger."""
-    kinesis, desk = expired(tmp_path)
-    planned = desk.planned[P]
-    kinesis.put(P, 2)
-    later = kinesis.put(P, 2)
-    kinesis.expire_records(P, later[0].sequence)
-    desk.restart()
-    lost, batch = desk.poll()
-    assert (lost.outcome, lost.start, lost.end) == ("lost", planned, f"at:{later[0].sequence}")
-    assert "expired" in lost.reason
-    assert (batch.outcome, batch.count, batch.start) == ("run", 2, lost.end)
-
-
-def test_a_record_that_is_still_there_proves_that_nothing_is_lost(tmp_path: Path):
-    """However old the position is."""
-    kinesis, desk = expired(tmp_path)
-    kinesis.put(P, 2)
-    desk.restart()
-    assert [(b.outcome, b.count) for b in desk.poll()] == [("run", 2)]
-
-
-def test_a_quiet_shard_is_no_loss(tmp_path: Path):
-    """The record before the position has expired, but it was seen that nothing followed it."""
-    kinesis, desk = expired(tmp_path, idle=2)
-    later = kinesis.put(P, 1)
-    kinesis.expire_records(P, later[0].sequence)
-    desk.restart()
-    assert [(b.outcome, b.count) for b in desk.poll()] == [("run", 1)]
-
-
-def test_a_young_stream_has_lost_nothing(tmp_path: Path):
-    """Nothing can have expired in it."""
-    kinesis = ScriptedKinesis()
-    kinesis.put(P, 2)
-    desk = core(kinesis, tmp_path, max_wait=0)
-    desk.poll()
-    desk.restart()
-    kinesis.shard[P].records.clear()
-    kinesis.put(P, 1)
-    assert [(b.outcome, b.count) for b in desk.poll()] == [("run", 1)]
-
-
-def test_a_start_before_what_is_kept_is_told(tmp_path: Path):
-    """What came between the time that was asked for and the oldest record is gone."""
-    kinesis = ScriptedKinesis()
-    kinesis.created -= 10 * DAY
-    kinesis.put(P, 2)
-    desk = core(kinesis, tmp_path, start="2025-06-10T00:00:00Z", max_wait=0)
-    assert [(b.outcome, b.count) for b in desk.poll()] == [("lost", None), ("run", 2)]
-
-
-def test_a_shard_that_has_expired_unread_is_lost_to_its_end(tmp_path: Path):
-    """It is not listed any more; its children follow."""
-    kinesis = ScriptedKinesis()
-    kinesis.put(P, 2)
-    desk = core(kinesis, tmp_path)
-    kinesis.open(P)
-    del kinesis.shard[P]
-    desk.discover()
-    (lost,) = desk.poll()
-    assert (lost.outcome, lost.start, lost.end) == ("lost", "TRIM_HORIZON", END)
-    assert desk.source.gone(P, "TRIM_HORIZON")
-    desk.complete()
-    assert desk.discover() == [A]
-
-
-def test_a_listed_shard_that_cannot_be_read_is_not_lost(tmp_path: Path):
-    """A stream that is being deleted looks like that for a moment."""
-    kinesis = ScriptedKinesis()
-    kinesis.put(P, 1)
-    desk = core(kinesis, tmp_path)
-    held = kinesis.shard.pop(P)
-    with pytest.raises(SourceUnavailable, match="cannot be read"):
-        desk.poll()
-    kinesis.shard[P] = held
-    assert [b.count for b in desk.poll(wait=10)] == [1]
-
-
 def test_a_checkpoint_that_is_none_is_refused(tmp_path: Path):
     """Somebody has written another connector's position into the store."""
     desk = core(ScriptedKinesis(), tmp_path)
@@ -315,21 +171,6 @@ def test_nothing_is_planned_beyond_a_run_that_was_found_again(
     assert desk.poll(until=place, wait=5) == []
     desk.planned[P] = f"after:{records[6].sequence}"
     assert [b.count for b in desk.poll(wait=70)] == [2]
-
-
-def test_what_is_gone_before_a_run_that_was_found_again(tmp_path: Path):
-    """The stretch is lost up to that run and no further; where nothing was, it is empty."""
-    kinesis, desk = expired(tmp_path)
-    records = kinesis.put(P, 4)
-    kinesis.expire_records(P, records[2].sequence)
-    desk.restart()
-    place = f"at:{records[1].sequence}"
-    assert [(b.outcome, b.end) for b in desk.poll(until=place)] == [("lost", place)]
-    kinesis.created = kinesis.now
-    desk.discover()
-    place = f"at:{records[2].sequence}"
-    (empty,) = desk.poll(until=place)
-    assert (empty.outcome, empty.end, empty.count) == ("skipped", place, 0)
 
 
 def test_a_failing_run_is_halved_by_its_records(tmp_path: Path):
