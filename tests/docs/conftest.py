@@ -13,6 +13,7 @@ import pytest
 
 from bacalhau_client.devnode import DevNode, DevNodeConfig
 from orchestrator.cli.devnode import task_commands
+from tests.support.fakedocker import install
 from tests.support.inprocess import Orch
 
 _SECRET = "of-the-page-on-webhooks"
@@ -49,6 +50,8 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
     held.mkdir(parents=True)
     (held / "DEPLOY_HOOK").write_text(_SECRET)
     images = {"alpine:3.20": "-", **task_commands()}
+    # Nothing is built or pushed: this `docker` only answers as one would.
+    engines = install(tmp_path / "engines", "docker")
     node = DevNode(DevNodeConfig(data_dir=tmp_path / "node", images=images))
     node.start()
     try:
@@ -60,7 +63,9 @@ def stage(tmp_path: Path) -> Iterator[Stage]:
                     for k, v in os.environ.items()
                     if not k.startswith("ORCH_") and k != "COLUMNS"
                 },
-                "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+                "PATH": os.pathsep.join(
+                    [str(binaries), str(engines.directory), os.environ["PATH"]]
+                ),
                 "ORCH_URL": orch.app.server.url,
                 "DEPLOY_HOOK": _SECRET,
                 "NO_COLOR": "1",
