@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from bacalhau_client.devnode import DevNode
+from connectors.kafka import cluster_confluent, cluster_python
 from connectors.kafka.cluster import Cluster, TopicPartition, shared
 from connectors.kafka.connection import Connection
 from orchestrator.store.sources import SourceState
@@ -90,6 +91,42 @@ def broker(kafka: Kafka) -> Iterator[Kafka]:
     own = Kafka.single()
     yield own
     own.close()
+
+
+def test_a_broker_that_hangs(
+    start: Start, kafka: Kafka, broker: Kafka, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It leads, takes connections and answers nobody: questions time out and its triggers say so,
+    with either client, while one on another broker goes on. When it answers again they go on by
+    themselves, and nothing is left out."""
+    for module in (cluster_python, cluster_confluent):
+        monkeypatch.setattr(module, "TIMEOUT", 3)
+    topic, other = broker.topic(), kafka.topic()
+    hung, well = {f"{topic}/0": 0}, {f"{other}/0": 0}
+
+    def grow(where: Kafka, ends: dict[str, int]) -> None:
+        for name in ends:
+            where.produce(name[:-2], 0, [b"value"] * 20)
+            ends[name] += 20
+
+    grow(broker, hung)
+    grow(kafka, well)
+    orch = start()
+    for name in ("range", "fast"):
+        orch.register(given("kafka", name, topic, broker.bootstrap, **_MODES[name]))
+    orch.register(given("kafka", "well", other, kafka.bootstrap, **_MODES["range"]))
+    for name in ("range", "fast"):
+        until_done(orch, name, hung)
+    with broker.brokers[0].hanging():
+        for name in ("range", "fast"):
+            until_source(orch, name, SourceState.UNAVAILABLE)
+        grow(kafka, well)
+        until_done(orch, "well", well)
+    grow(broker, hung)
+    for name in ("range", "fast"):
+        until_done(orch, name, hung)
+        until_source(orch, name, SourceState.OK)
+    orch.audit()
 
 
 def test_a_broker_that_is_away_and_comes_back(start: Start, broker: Kafka) -> None:
