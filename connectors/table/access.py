@@ -11,6 +11,7 @@ from connectors.streams import SourceRefused
 from connectors.table.database import TableDatabase
 from connectors.table.keys import BadKey
 from connectors.table.layout import Layout, look
+from connectors.table.portion import Portion
 from connectors.table.settings import TableSettings
 
 
@@ -20,6 +21,7 @@ class Access:
     def __init__(self, settings: TableSettings, database: TableDatabase) -> None:
         self.settings = settings
         self.database = database
+        self.portion = Portion()
         self._layout: Layout | None = None
 
     @property

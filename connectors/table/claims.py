@@ -26,12 +26,11 @@ from connectors.streams import SourceUnavailable
 from connectors.table.access import Access
 from connectors.table.keys import BadKey
 from connectors.table.layout import Layout
+from connectors.table.portion import MOST
 from connectors.table.regulator import Regulator
 
 _log = logging.getLogger(__name__)
 
-AT_ONCE = 1000
-"""Rows of one statement."""
 MOST_LAG = 100_000
 """Rows that wait are counted up to here."""
 _RELEASE = 5.0  # seconds that giving up may take
@@ -70,7 +69,7 @@ class Claims:
     def take(self, most: int, now: int) -> Claimed:
         """Claim up to `most` rows that wait, the oldest first."""
         with self._access.transaction() as (conn, layout):
-            most = min(most, AT_ONCE)
+            most = min(most, self._access.portion.most)
             if self._regulator is None:
                 return Claimed(rows=self._take(conn, layout, most, now))
             allowed, free_at = self._regulator.allowed(conn, now)
@@ -92,7 +91,7 @@ class Claims:
                     owner != self.claim,
                 )
                 .order_by(layout.key_column)
-                .limit(min(most, AT_ONCE))
+                .limit(min(most, self._access.portion.most))
                 .with_for_update()
             )
             found = conn.execute(statement).all()
@@ -110,8 +109,8 @@ class Claims:
             keys = conn.scalars(select(layout.key_column).where(mine)).all()
             ids = dict(_ids(layout, keys))
             free = [ids[one] for one in ids.keys() - known(list(ids))] if ids else []
-            for start in range(0, len(free), AT_ONCE):
-                some = layout.is_one_of(free[start : start + AT_ONCE])
+            for start in range(0, len(free), MOST):
+                some = layout.is_one_of(free[start : start + MOST])
                 cleared = update(layout.table).where(mine, some).values({queued: None, owner: None})
                 conn.execute(cleared)
             return len(free)
@@ -152,6 +151,7 @@ class Claims:
     def _rows(
         self, conn: Connection, layout: Layout, found: Sequence[Any], now: int
     ) -> Sequence[Row]:
+        self._access.portion.came(found)
         rows: list[Row] = []
         for one in found:
             try:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Connection, Engine, QueuePool, create_engine
+from sqlalchemy import Connection, Engine, Pool, QueuePool, create_engine
 
 from connectors.fields import SecretName, reveal
 from connectors.streams import SourceRefused, SourceUnavailable
@@ -70,10 +70,13 @@ class TableDatabase:
         the commit was done, and :class:`connectors.streams.SourceRefused`.
         """
         timer = None if within is None else threading.Timer(within, self.cut)
+        pool: Pool | None = None
         try:
             if timer is not None:
                 timer.start()
-            with self._open().connect() as conn, self._watched(conn):
+            engine = self._open()
+            pool = engine.pool
+            with engine.connect() as conn, self._watched(conn):
                 if self.address.dialect == "sqlite":
                     conn.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
                 yield conn
@@ -86,6 +89,8 @@ class TableDatabase:
         finally:
             if timer is not None:
                 timer.cancel()
+            if pool is not None and self._closed:
+                pool.dispose()  # this one was in use when the others were let go
 
     def cut(self) -> None:
         """End what is under way: those who wait for an answer get an error."""
@@ -204,9 +209,13 @@ class TableDatabase:
             tcp_user_timeout=_STATEMENT * 1000,
             **{key: value for key, value in given.items() if value is not None},
         )
-        for name, value in _SESSION:
-            connection.execute("SELECT set_config(%s, %s, false)", (name, value))
-        connection.autocommit = False
+        try:
+            for name, value in _SESSION:
+                connection.execute("SELECT set_config(%s, %s, false)", (name, value))
+            connection.autocommit = False
+        except BaseException:
+            connection.close()
+            raise
         return connection
 
     def _mysql(self) -> Any:

@@ -53,7 +53,7 @@ class FollowSource(OpenTable):
         if rows:
             top = rows[-1][0]
             cursor = cursor.seen(top, now, self.settings.look_back)
-            self._more = len(rows) >= min(room, PAGE)
+            self._more = True
             rows = self._unknown(rows)
         else:
             self._more = False
@@ -99,6 +99,7 @@ class FollowSource(OpenTable):
         begun = self._pass
         keys = self._looks.keys(begun.place, begun.end)
         known = self.inbox.known(keys) if keys else set[str]()
+        room = min(room, self.access.portion.most)
         unknown = [key for key in keys if key not in known]
         rows = self._looks.rows(unknown[:room])
         if len(unknown) > room or len(keys) >= PAGE:

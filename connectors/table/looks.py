@@ -12,7 +12,7 @@ from connectors.table.claims import Row
 from connectors.table.layout import Layout
 
 PAGE = 1000
-"""Rows of one look."""
+"""Keys of one look."""
 
 
 class Looks:
@@ -40,7 +40,9 @@ class Looks:
         """The first rows behind a key, in their order."""
         with self._access.transaction(writes=False) as (conn, layout):
             statement = select(*layout.selected).where(*_between(layout, top, None))
-            found = conn.execute(statement.order_by(layout.key_column).limit(min(most, PAGE)))
+            most = min(most, self._access.portion.most)
+            found = conn.execute(statement.order_by(layout.key_column).limit(most)).all()
+            self._access.portion.came(found)
             return [layout.row(row) for row in found]
 
     def keys(self, floor: str | None, top: str) -> Sequence[str]:
@@ -56,7 +58,9 @@ class Looks:
             return ()
         with self._access.transaction(writes=False) as (conn, layout):
             mine = layout.is_one_of([layout.key.value(one) for one in ids])
-            found = conn.execute(select(*layout.selected).where(mine).order_by(layout.key_column))
+            asked = select(*layout.selected).where(mine).order_by(layout.key_column)
+            found = conn.execute(asked).all()
+            self._access.portion.came(found)
             return [layout.row(row) for row in found]
 
 

@@ -14,8 +14,8 @@ from sqlalchemy import ColumnElement, Connection, func, update
 
 from connectors.queues import Delivery
 from connectors.table.access import Access
-from connectors.table.claims import AT_ONCE
 from connectors.table.layout import Layout
+from connectors.table.portion import MOST
 
 _SUCCEEDED = ("", "succeeded")  # nothing: whoever tells says nothing more than that it is done
 
@@ -81,8 +81,8 @@ class Outcomes:
     ) -> None:
         owner = layout.states["claimed_by"]
         keys = list(_keys(layout, alike))
-        for start in range(0, len(keys), AT_ONCE):
-            mine = layout.is_one_of(keys[start : start + AT_ONCE])
+        for start in range(0, len(keys), MOST):
+            mine = layout.is_one_of(keys[start : start + MOST])
             held = update(layout.table).where(mine, owner == alike[0].receipt)
             if values:
                 conn.execute(held.values(dict(values)))
