@@ -16,6 +16,7 @@ DOCKERFILE = "Dockerfile"
 IGNORE = ".dockerignore"
 _NAME_AT_MOST = 50
 _MOST_COPIED = 1000  # files
+_PLAIN = re.compile(r"[A-Za-z][A-Za-z0-9._/:@-]*[A-Za-z0-9]|[A-Za-z]", re.ASCII)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,17 +53,17 @@ def trigger_file(wanted: Wanted, kind: Kind) -> File:
         f"#   orch apply -f {file}",
         "apiVersion: orch/v1",
         f"kind: {wanted.kind}",
-        f"name: {wanted.name}",
+        f"name: {_scalar(wanted.name)}",
         *kind.settings,
         *kind.policies,
         "job:",
         "  Type: batch",
         "  Tasks:",
-        f"    - Name: {wanted.name}",
+        f"    - Name: {_scalar(wanted.name)}",
         "      Engine:",
         "        Type: docker",
         "        Params:",
-        f"          Image: {wanted.image} # orch image writes here what it has made",
+        f"          Image: {_scalar(wanted.image)} # orch image writes here what it has made",
         "          # Parameters: [--verbose] # arguments of the script",
         *_environment(kind),
         "      # Network: {Type: Host} # without it the script reaches no network",
@@ -72,6 +73,12 @@ def trigger_file(wanted: Wanted, kind: Kind) -> File:
     if about:
         lines.insert(lines.index("job:"), f"# {about}.")
     return File(path=PurePosixPath(file), data=_text(lines))
+
+
+def _scalar(text: str) -> str:
+    """A text in YAML; in quotes where it would be read as something else, as `2026` is."""
+    plain = _PLAIN.fullmatch(text) and text not in ("true", "false", "null")
+    return text if plain else json.dumps(text)
 
 
 def _environment(kind: Kind) -> Iterator[str]:

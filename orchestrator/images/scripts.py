@@ -20,7 +20,7 @@ _SHELLS = ("bash", "dash", "sh")
 _SUFFIXES = {".py": "python", ".sh": "bash", ".bash": "bash"}
 _LANGUAGES = "Python (.py) and shell scripts (.sh, .bash, or a first line such as #!/bin/sh)"
 # Neither a pattern of COPY nor a variable of a Dockerfile.
-_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@= -]{0,99}", re.ASCII)
+_FILE_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+@= -]{0,99}(?<! )", re.ASCII)
 _INCLUDED = re.compile(r"(?:-r|-c|--requirement|--constraint)(?:\s+|=)(?P<file>\S+)")
 _LOCAL = re.compile(r"(?:-e|--editable|-f|--find-links)\b|\.{0,2}/|\.$|file:|\S+\s+@\s+file:")
 

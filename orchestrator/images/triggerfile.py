@@ -44,7 +44,8 @@ def read(path: Path) -> TriggerImage:
         mode = path.stat().st_mode
         if not stat.S_ISREG(mode):
             raise ImageError(f"{path} is no file: name a trigger file")
-        data = path.read_bytes()
+        with path.open("rb") as opened:
+            data = opened.read(specs.MAX_TEXT + 1)
     except OSError as error:
         raise ImageError(f"{path}: {(error.strerror or str(error)).lower()}") from error
     document = specs.load(data, file=str(path))

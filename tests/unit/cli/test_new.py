@@ -97,6 +97,15 @@ def test_the_trigger_file_of_every_kind_is_valid(kind: str) -> None:
 _OPTIONAL = ("Parameters", "Env", "Network", "Resources")
 
 
+@pytest.mark.parametrize("name", ["2026", "null", "true", "1e5", "n", "a.b-c"])
+def test_names_that_look_like_something_else(name: str) -> None:
+    """A script that is called like a number or a word of YAML becomes a trigger like any other."""
+    script = Path(f"{name}.py")
+    script.write_text("print()\n")
+    assert orch("new", "--from", str(script), "--name", name, "--image", "1/2").code == 0
+    assert orch("validate", "-f", f"{name}.yaml").out == f"{name}.yaml: cron {name}: ok\n"
+
+
 def test_nothing_is_overwritten_without_force() -> None:
     """Files that are there are named and stay; with --force they are written anew."""
     Path("Dockerfile").write_text("FROM mine\n")

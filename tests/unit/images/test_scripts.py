@@ -46,6 +46,7 @@ def test_the_language_is_that_of_the_first_line_or_the_name(
         ("a*.py", b"print()\n", "rename it"),
         ("$HOME.py", b"print()\n", "rename it"),
         ("-f.py", b"print()\n", "rename it"),
+        ("a.py ", b"print()\n", "rename it"),
         ("a.py", b"#" * (scripts.MAX_SCRIPT + 1), "that is no script"),
     ],
 )
