@@ -69,7 +69,8 @@ def run_demo(data_dir: Path, *, length: float | None, listen: str, node: str) ->
 def _everything(data_dir: Path, listen: str, node: str, view: View) -> Generator[tuple[App, Api]]:
     """The node and the orchestrator; both end with the block."""
     try:
-        data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)  # what tasks write is in it
+        for directory in (data_dir, data_dir / "orch"):  # what tasks write is in them
+            directory.mkdir(parents=True, exist_ok=True, mode=0o700)
         log = _log_file(data_dir).open("a", encoding="utf-8")
     except OSError as error:
         raise CliError(f"{error.filename}: {error.strerror}: choose another --data-dir") from error

@@ -47,7 +47,13 @@ def find(paths: Sequence[Path]) -> Iterator[Path]:
 
 
 def _raise(error: OSError) -> None:
-    raise CliError(f"{error.filename}: {(error.strerror or str(error)).lower()}") from error
+    raise CliError(f"{error.filename}: {_said(error)}") from error
+
+
+def _said(error: OSError | ValueError) -> str:
+    """Why a file cannot be read, without its name."""
+    reason = error.strerror if isinstance(error, OSError) else "not a path"
+    return (reason or "cannot be read").lower()
 
 
 def read(path: Path) -> Source:
@@ -66,8 +72,7 @@ def read(path: Path) -> Source:
         with path.open("rb") as file:
             return Source(name=str(path), data=file.read(specs.MAX_TEXT + 1), directory=path.parent)
     except (OSError, ValueError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "not a path"
-        raise CliError(f"{path}: {(reason or str(error)).lower()}") from error
+        raise CliError(f"{path}: {_said(error)}: name another file") from error
 
 
 def _of_library(name: str) -> Path:
