@@ -92,7 +92,7 @@ class Claims:
                 )
                 .order_by(layout.key_column)
                 .limit(min(most, self._access.portion.most))
-                .with_for_update()
+                .with_for_update(skip_locked=True)
             )
             found = conn.execute(statement).all()
             if found:
@@ -117,7 +117,7 @@ class Claims:
 
     def waiting(self) -> int:
         """How many rows wait, as far as they are counted."""
-        with self._access.transaction() as (conn, layout):
+        with self._access.transaction(writes=False) as (conn, layout):
             some = (
                 select(literal(1))
                 .select_from(layout.table)

@@ -55,6 +55,21 @@ def test_rows_that_others_hold_are_skipped(table: JobTable, desk_of: Desks):
     assert ids(source.poll(9, 0).messages) == ["2"]
 
 
+def test_a_held_row_of_an_earlier_life_keeps_nobody_waiting(table: JobTable, desk_of: Desks):
+    """The others are taken over, and what waits is claimed; it is taken over later."""
+    table.put(["a", "b"])
+    desk = desk_of(table)
+    desk.claims().poll(9, 0)
+    table.put(["c"])
+    table.run("BEGIN")
+    table.run(f"SELECT id FROM {table.quoted} WHERE id = 1 FOR UPDATE")
+    source = desk.claims()
+    assert ids(source.poll(9, 0).messages) == ["2"]
+    assert ids(source.poll(9, 0).messages) == ["3"]
+    table.run("ROLLBACK")
+    assert ids(desk.claims().poll(9, 0).messages) == ["1", "2", "3"]
+
+
 def test_a_row_that_is_committed_late(table: JobTable, desk_of: Desks):
     """After rows with higher keys, and long after it was made: it is taken, and it is followed."""
     desk = desk_of(table)
