@@ -8,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from orchestrator.cli.options import Json, Url
+from orchestrator.domain.roles import Role
 
 app = typer.Typer(
     rich_markup_mode=None,
@@ -35,6 +36,14 @@ Dsn = Annotated[
 @app.command()
 def create(
     name: Name,
+    role: Annotated[
+        Role,
+        typer.Option(
+            metavar="ROLE",
+            help="viewer: sees all; operator: fires, pauses, cancels, redrives what is registered; "
+            "admin: registers, and makes tokens.",
+        ),
+    ] = Role.ADMIN,
     expires: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="How long it is good for, such as 30d, or until when."),
@@ -51,12 +60,12 @@ def create(
     if data_dir is not None:
         from orchestrator.cli.local import create_token
 
-        made = create_token(data_dir, database, name, expires)
+        made = create_token(data_dir, database, name, role, expires)
     else:
         from orchestrator.cli.http import Api
 
-        body = {"name": name} if expires is None else {"name": name, "expires": expires}
-        made = Api(url).post("tokens", body)
+        body = {"name": name, "role": role.value}
+        made = Api(url).post("tokens", body if expires is None else body | {"expires": expires})
     if as_json:
         output.as_json(made)
         return
@@ -80,14 +89,16 @@ def list_tokens(url: Url = None, as_json: Json = False) -> None:
         return
     zone = output.zone()
     output.table(
-        ("NAME", f"CREATED ({zone})", f"EXPIRES ({zone})"), [_row(t) for t in page["items"]]
+        ("NAME", "ROLE", f"CREATED ({zone})", f"EXPIRES ({zone})"),
+        [_row(t) for t in page["items"]],
     )
 
 
-def _row(token: dict[str, Any]) -> tuple[str, str, str]:
+def _row(token: dict[str, Any]) -> tuple[str, str, str, str]:
     from orchestrator.cli import output
 
-    return token["name"], output.clock(token["created_at"]), output.clock(token["expires_at"])
+    created, expires = (output.clock(token[key]) for key in ("created_at", "expires_at"))
+    return token["name"], token["role"], created, expires
 
 
 @app.command()

@@ -405,6 +405,7 @@ tokens = Table(
     Column("digest", Text, nullable=False, unique=True),
     Column("created_at", BigInteger, nullable=False),
     Column("expires_at", BigInteger),
+    Column("role", Text, nullable=False, server_default="admin"),
 )
 
 

@@ -12,6 +12,7 @@ from typing import Any
 _FILE_BYTES = 10 * 1000 * 1000
 _FILES = 3
 ACTOR = "orch.actor"  # the key of who asks in a request's scope
+ROLE = "orch.role"  # what whoever asks may do
 
 
 def access_log(data_dir: Path) -> Path:

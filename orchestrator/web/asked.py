@@ -12,6 +12,7 @@ from connectors import durations
 from connectors.abc import SettingsError
 from connectors.times import HORIZON
 from connectors.validation import validate
+from orchestrator.domain.roles import Role
 from orchestrator.operations.jobs import Asked
 from orchestrator.store.database import canonical
 from orchestrator.store.jobs import NewJob
@@ -26,6 +27,7 @@ from orchestrator.web.problems import (
     spec_errors,
     summary,
 )
+from orchestrator.web.rights import check_role
 
 AT_MOST = 10_000  # jobs in a batch
 _PROBLEMS_AT_MOST = 1000
@@ -103,14 +105,22 @@ def _run_at(asking: Asking, now: int) -> int | None:
     return now + delay if delay else None
 
 
-def read_batch(d: Deps, body: Body) -> list[NewJob]:
+def check_rights(role: Role, *jobs: Any) -> None:
+    """Raises Trouble if one of `jobs` is a whole job, and `role` may not say what runs."""
+    if any(isinstance(item, dict) and item.get("job") is not None for item in jobs):  # pyright: ignore[reportUnknownMemberType]
+        check_role(role, Role.ADMIN, "a whole job")
+
+
+def read_batch(d: Deps, body: Body, role: Role) -> list[NewJob]:
     """The jobs of a batch, checked. Raises Trouble with every problem; its path begins with the
     place of the job."""
     planned: list[NewJob] = []
     errors: list[dict[str, Any]] = []
     seen: dict[str | None, Any] = {}
     now = d.clock.now()
-    for index, item in enumerate(_items(body)):
+    items = _items(body)
+    check_rights(role, *items)
+    for index, item in enumerate(items):
         place = f"jobs[{index}]"
         try:
             if not isinstance(item, dict):

@@ -7,18 +7,24 @@ checked. Whoever can reach more than loopback needs a token.
 
 from __future__ import annotations
 
+import math
 import re
+from typing import NamedTuple
 from urllib.parse import urlsplit
 
 from anyio.to_thread import run_sync
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from orchestrator.domain.roles import Role
 from orchestrator.store.errors import StoreError
-from orchestrator.web.accesslog import ACTOR
+from orchestrator.store.tokens import digest
+from orchestrator.web.accesslog import ACTOR, ROLE
+from orchestrator.web.attempts import Attempts
 from orchestrator.web.body import is_json, is_yaml, media_type
 from orchestrator.web.deps import Deps
 from orchestrator.web.problems import Trouble, answer, translate
+from orchestrator.web.rights import check_role, needed
 
 LOCAL = "local"  # who acts where no token is asked for
 TASK = "task"  # who proves itself by the token of its run, to the endpoint
@@ -30,12 +36,18 @@ _CONTROL = re.compile(rb"%(?:[01][0-9a-f]|7f)|[\x00-\x1f\x7f]", re.IGNORECASE)
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
+class _Asker(NamedTuple):
+    name: str
+    role: Role
+
+
 class Guard:
     """ASGI middleware."""
 
     def __init__(self, app: ASGIApp, deps: Deps) -> None:
         self._app = app
         self._deps = deps
+        self._attempts = Attempts(deps.clock.monotonic)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Let a request through, or answer with a problem."""
@@ -46,7 +58,7 @@ class Guard:
             _check_text(scope)
             self._check_host(request)
             self._check_origin(request)
-            scope[ACTOR] = await self._actor(request)
+            scope[ACTOR], scope[ROLE] = await self._asker(request)
             _check_content(request)
         except (Trouble, StoreError) as failure:
             await answer(translate(failure))(scope, receive, send)
@@ -79,17 +91,31 @@ class Guard:
                 f"requests of other web pages are refused: this one came from {origins[0][:100]!r}",
             )
 
-    async def _actor(self, request: Request) -> str:
-        if request.url.path in _OPEN or request.url.path.startswith(_HOOKS):
-            return LOCAL
-        if request.method == "PUT" and _HEARTBEAT.fullmatch(request.url.path):
-            return TASK
+    async def _asker(self, request: Request) -> _Asker:
+        path: str = request.scope["path"]
+        # What these may do, their endpoints say.
+        if path in _OPEN or path.startswith(_HOOKS):
+            return _Asker(LOCAL, Role.VIEWER)
+        if request.method == "PUT" and _HEARTBEAT.fullmatch(path):
+            return _Asker(TASK, Role.VIEWER)
         given = bearer(request)
+        known, address = digest(given), request.client.host if request.client else ""
+        wait = self._attempts.wait(address, known) if given else 0.0
+        if wait > 0:
+            raise Trouble(
+                429,
+                "too many wrong tokens came from this address: wait, and send a right one",
+                headers={"Retry-After": str(math.ceil(wait))},
+            )
         found = await run_sync(self._deps.tokens.check, given)
         if found.name is not None:
-            return found.name
+            self._attempts.right(known)
+            check_role(found.role, needed(request.method, path))
+            return _Asker(found.name, found.role)
         if not found.any and not self._deps.token_needed:
-            return LOCAL
+            return _Asker(LOCAL, Role.ADMIN)
+        if given:
+            self._attempts.wrong(address)
         wrong = "this token is not known, or no longer" if given else "a token is needed"
         challenge = 'Bearer realm="orch"' + (', error="invalid_token"' if given else "")
         raise Trouble(

@@ -264,6 +264,7 @@ def token(row: Token) -> dict[str, Any]:
     """A token without its secret."""
     return {
         "name": row.name,
+        "role": row.role.value,
         "created_at": when(row.created_at),
         "expires_at": when(row.expires_at),
     }

@@ -19,8 +19,10 @@ from sqlalchemy import select
 from orchestrator.app import App
 from orchestrator.config import Config
 from orchestrator.domain.clock import HOUR
+from orchestrator.domain.roles import Role
 from orchestrator.store.errors import StoreError
 from orchestrator.store.schema import tokens
+from orchestrator.web.attempts import BURST
 from tests.support.api import NOBODY, Api, problem, serving, trigger
 from tests.support.inprocess import ShiftedClock
 
@@ -153,6 +155,23 @@ def test_a_wrong_token_is_refused(api: Api, header: str) -> None:
     assert api.send("GET", "/api/v1/status", headers=headers).status_code == 401
 
 
+def test_wrong_tokens_have_to_wait(api: Api) -> None:
+    """After some of them no other is looked at for a while; one that was right is."""
+    ann = Api(api.orch, api.post("/tokens", {"name": "ann"}, 201)["token"])
+    assert ann.get("/status")
+    for number in range(100 * BURST):
+        headers = {"Authorization": f"Bearer orch_{number}"}
+        refused = api.send("GET", "/api/v1/status", headers=headers)
+        if refused.status_code != 401:
+            break
+    assert number >= BURST
+    assert refused.status_code == 429
+    assert 1 <= int(refused.headers["Retry-After"]) <= 3
+    assert "wrong tokens" in problem(refused)["detail"]
+    assert ann.get("/status")
+    assert api.send("GET", "/healthz").status_code == 200
+
+
 def test_the_token_names_who_acts(api: Api) -> None:
     """The trail tells whose token it was; without tokens it is `local`."""
     api.register("first")
@@ -200,6 +219,29 @@ def test_a_revoked_token_opens_nothing(api: Api) -> None:
     assert api.get("/status")
 
 
+def test_the_last_token_of_an_admin_stays_where_one_is_needed(tmp_path: Path) -> None:
+    """Others go, and it goes once there is another one of an admin."""
+    config = Config(data_dir=tmp_path / "data", bacalhau=NOBODY, listen="0.0.0.0:0")
+    app = App(config)
+    try:
+        made = {
+            name: app.tokens.create(name, role, None, "local")
+            for name, role in (("ann", Role.ADMIN), ("bob", Role.OPERATOR), ("eve", Role.VIEWER))
+        }
+        app.start()
+        url = app.server.url.replace("0.0.0.0", "127.0.0.1")
+        with requests.Session() as session:
+            session.trust_env = False
+            session.headers["Authorization"] = f"Bearer {made['ann']}"
+            assert session.delete(f"{url}/api/v1/tokens/bob", timeout=10).status_code == 200
+            assert session.delete(f"{url}/api/v1/tokens/ann", timeout=10).status_code == 409
+            another = session.post(f"{url}/api/v1/tokens", json={"name": "zoe"}, timeout=10)
+            assert another.json()["role"] == "admin"
+            assert session.delete(f"{url}/api/v1/tokens/ann", timeout=10).status_code == 200
+    finally:
+        app.stop()
+
+
 def test_other_addresses_need_a_token_before_they_are_served(tmp_path: Path) -> None:
     """`--listen 0.0.0.0` without a token starts nothing and says how to make one."""
     config = Config(data_dir=tmp_path / "data", bacalhau=NOBODY, listen="0.0.0.0:0")
@@ -207,7 +249,7 @@ def test_other_addresses_need_a_token_before_they_are_served(tmp_path: Path) -> 
     try:
         with pytest.raises(StoreError, match="orch token create NAME --data-dir"):
             app.start()
-        secret = app.tokens.create("ann", None, "local")
+        secret = app.tokens.create("ann", Role.ADMIN, None, "local")
         app.start()
         url = app.server.url.replace("0.0.0.0", "127.0.0.1")
         headers = {"Authorization": f"Bearer {secret}"}

@@ -9,7 +9,8 @@ from fastapi import APIRouter, Depends
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 
-from orchestrator.web.accesslog import ACTOR
+from orchestrator.domain.roles import Role
+from orchestrator.web.accesslog import ACTOR, ROLE
 from orchestrator.web.deps import Deps
 from orchestrator.web.query import known_only
 
@@ -24,8 +25,13 @@ async def _actor(request: Request) -> str:
     return request.scope[ACTOR]
 
 
+async def _role(request: Request) -> Role:
+    return request.scope[ROLE]
+
+
 D = Annotated[Deps, Depends(_deps)]
 Actor = Annotated[str, Depends(_actor)]
+Rights = Annotated[Role, Depends(_role)]
 
 
 def api_router(tag: str) -> APIRouter:

@@ -14,12 +14,12 @@ from orchestrator.domain.states import STATES_OF, JobStatus, RunState
 from orchestrator.store.errors import Conflict
 from orchestrator.store.jobs import KeyReused
 from orchestrator.web import query, views
-from orchestrator.web.asked import Asking, read_asked, read_batch
+from orchestrator.web.asked import Asking, check_rights, read_asked, read_batch
 from orchestrator.web.body import BatchBody, JsonBody, openapi_body, openapi_model
 from orchestrator.web.deps import Deps
 from orchestrator.web.models import JOB, JOB_TAKEN, JOBS
 from orchestrator.web.problems import Trouble, error, invalid
-from orchestrator.web.routes._common import STRICT, Actor, D, reply
+from orchestrator.web.routes._common import STRICT, Actor, D, Rights, reply
 from orchestrator.web.waiting import LONGEST
 
 router = APIRouter(tags=["jobs"])
@@ -54,9 +54,10 @@ _HEADER = {
     openapi_extra={**openapi_model(Asking, required=True), "parameters": [_HEADER]},
 )
 async def submit(
-    request: Request, d: D, actor: Actor, body: JsonBody, wait: _WAIT = None
+    request: Request, d: D, actor: Actor, role: Rights, body: JsonBody, wait: _WAIT = None
 ) -> JSONResponse:
     """Ask for a job: of a template, or whole. It is in the ledger when this is answered."""
+    check_rights(role, body.mapping())
     seconds = query.wait("wait", wait, LONGEST)
     asked = read_asked(body.check(Asking), d.clock.now(), key=_client_key(request), body=body)
 
@@ -73,12 +74,12 @@ async def submit(
 
 
 @router.post("/jobs:batch", status_code=202, dependencies=STRICT, openapi_extra=_BATCH)
-def submit_batch(d: D, actor: Actor, body: BatchBody) -> JSONResponse:
+def submit_batch(d: D, actor: Actor, role: Rights, body: BatchBody) -> JSONResponse:
     """Ask for up to 10,000 jobs, all or none; `items` has their ids in the order of the request.
 
     Each may have an `idempotency_key` of its own.
     """
-    planned = read_batch(d, body)
+    planned = read_batch(d, body, role)
     try:
         ids = d.jobs.take_in(planned, actor)
     except KeyReused as failure:

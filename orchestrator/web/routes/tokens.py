@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from starlette.responses import JSONResponse
 
 import specs
+from orchestrator.domain.roles import Role
 from orchestrator.web import query, views
 from orchestrator.web.body import JsonBody, Strict, openapi_model
 from orchestrator.web.problems import invalid
@@ -14,9 +17,11 @@ router = api_router("tokens")
 
 
 class NewToken(Strict):
-    """A token's name; `expires` is how long it is good for (`30d`) or until when (RFC 3339)."""
+    """A token's name; what it is good for: to see (`viewer`), to work with what is registered
+    (`operator`), or for all (`admin`); `expires` is how long (`30d`) or until when (RFC 3339)."""
 
     name: str
+    role: Literal["viewer", "operator", "admin"] = "admin"
     expires: str | None = None
 
 
@@ -36,8 +41,9 @@ def create_token(d: D, actor: Actor, body: JsonBody) -> JSONResponse:
     """Make a token. From the first one on every request needs one; it is shown only here."""
     asked = body.check(NewToken)
     expires_at = _expires_at(d.clock.now(), asked.expires)
-    secret = d.tokens.create(asked.name, expires_at, actor)
-    return reply({"name": asked.name, "token": secret, "expires_at": views.when(expires_at)}, 201)
+    secret = d.tokens.create(asked.name, Role(asked.role), expires_at, actor)
+    made = {"name": asked.name, "role": asked.role, "token": secret}
+    return reply(made | {"expires_at": views.when(expires_at)}, 201)
 
 
 def _expires_at(now: int, text: str | None) -> int | None:

@@ -13,6 +13,7 @@ import requests
 from sqlalchemy import func, select
 
 import specs
+from orchestrator.domain.roles import Role
 from orchestrator.services.serving import heartbeat_key, run_token
 from orchestrator.store.schema import copies
 from orchestrator.store.seal import load_key
@@ -65,7 +66,7 @@ def test_the_runs_own_token_is_taken(orch: Orch, run: Run, key: bytes, send: Sen
 def test_no_other_token_is(orch: Orch, run: Run, key: bytes, send: Send) -> None:
     """None, a wrong one, another run's, a later attempt's, an API token: nothing changes."""
     other = run_token(key, "r" + "0" * 24, 1)
-    secret = orch.app.tokens.create("admin", None, ACTOR)
+    secret = orch.app.tokens.create("admin", Role.ADMIN, None, ACTOR)
     assert send(run.id, None).status_code == 401
     assert send(run.id, "nonsense").status_code == 401
     assert send(run.id, secret).status_code == 401
