@@ -10,12 +10,16 @@ where the job's own limit is reached.
 from __future__ import annotations
 
 import base64
+import hashlib
+import re
+import secrets
 from collections.abc import Iterator, Mapping, Sequence
 
 from connectors.abc import JSON
 from connectors.storage import address
 from connectors.storage.objects import ObjectGone, ObjectStore, inline_source, part
 from connectors.storage.stores import open_store
+from connectors.times import MINUTE
 
 FILE = "/orch/batch.ndjson"
 """Where a task finds its events, a line of JSON each."""
@@ -25,6 +29,27 @@ INLINE_BESIDE = 16 * 2**10
 """The same, where there is a storage."""
 MAX_STORED = 64 * 2**20
 """Bytes of one batch in an object."""
+_NAMED = re.compile(r"u-[^/]+/([0-9a-f]{13,16})-[0-9a-f]{12}-")
+
+
+def object_name(key: str, now: int) -> str:
+    """What an object for the batch with this key is called, another name each time: what one run
+    has left is removed while another may need the same. `now` is microseconds since the epoch."""
+    return f"{now:013x}-{secrets.token_hex(6)}-{key}"
+
+
+def range_name(key: str, now: int) -> str:
+    """The same for a range that is read again: the same name within an hour, so that what is packed
+    again and again, because it cannot be taken in, is few objects. The key is never used twice."""
+    digest = hashlib.sha256(key.encode(errors="surrogatepass")).hexdigest()
+    return f"{now - now % (60 * MINUTE):013x}-{digest[:12]}-{key}"
+
+
+def written_at(name: str) -> int | None:
+    """When an object was written at the earliest, by its name from `Payloads.stored`; None: it is
+    not ours."""
+    found = _NAMED.match(name)
+    return None if found is None else int(found[1], 16)
 
 
 class Payloads:

@@ -21,9 +21,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from connectors.abc import JSON, SourceConnector
+
+if TYPE_CHECKING:  # it raises errors of this module
+    from connectors.payloads import Payloads
 
 END = "end"
 """The position behind the last event of a partition that is closed for ever."""
@@ -265,6 +268,12 @@ class StreamSource(ABC):
     def keep_for(self) -> int:
         """How long the objects of an ended run are kept, microseconds."""
         return 0
+
+    @property
+    def payloads(self) -> Payloads | None:
+        """Where the inputs of its runs were packed, under names of `payloads.range_name`: what is
+        there after hours and in no run is removed. None: what it writes is not looked after so."""
+        return None
 
     def commit(self, done: Mapping[str, str]) -> None:
         """Tell the source how far everything is done, by partition, for other tools to see. The

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Mapping, Sequence
 
 from connectors.abc import JSON
@@ -11,7 +12,7 @@ from connectors.file.lines import Piece
 from connectors.file.paths import Pattern, printable
 from connectors.file.places import Position, parse
 from connectors.file.settings import FileSettings
-from connectors.payloads import Payloads
+from connectors.payloads import Payloads, range_name
 from connectors.streams import END, Batch, RunRef
 
 _REASONS = {
@@ -111,7 +112,8 @@ class Packer:
         root: Mapping[str, JSON],
         of: str,
     ) -> Batch:
-        inputs = self.payloads.pack(f"{partition}/{start}-{end}/{of}", content)
+        name = range_name(f"{partition}/{start}-{end}/{of}", time.time_ns() // 1000)
+        inputs = self.payloads.pack(name, content)
         return Batch(
             partition=partition,
             start=start,

@@ -21,6 +21,7 @@ from connectors.file.paths import Pattern, fault, printable
 from connectors.file.places import START, TAIL, Position, parse, position
 from connectors.file.settings import FileSettings
 from connectors.file.texts import first_line
+from connectors.payloads import Payloads
 from connectors.streams import (
     END,
     Batch,
@@ -152,6 +153,10 @@ class FileSource(StreamSource):
 
     def keep(self, run: RunRef) -> Mapping[str, JSON]:
         return self._packer.keep(run)
+
+    @property
+    def payloads(self) -> Payloads:
+        return self._packer.payloads
 
     def forget(self, inputs: Sequence[Mapping[str, JSON]]) -> None:
         self._packer.payloads.forget(inputs)

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 
-from connectors.payloads import Payloads
+from connectors.payloads import Payloads, object_name
 from connectors.queues import MAX_GROUP, MAX_ID, Described, Message
 from orchestrator.services.gathering import Line, to_line
-from orchestrator.services.orphans import object_name
 from orchestrator.store.inbox import Event, EventBatch, event_key
 
 

@@ -8,13 +8,11 @@ run's inputs is removed.
 from __future__ import annotations
 
 import itertools
-import re
-import secrets
 from collections.abc import Iterator
 
 import structlog
 
-from connectors.payloads import Payloads
+from connectors.payloads import Payloads, written_at
 from connectors.streams import SourceError, SourceRefused
 from orchestrator.domain.clock import HOUR, SECOND
 from orchestrator.store.leftovers import Leftovers
@@ -24,15 +22,8 @@ AGE = 6 * HOUR
 _EVERY = AGE / SECOND
 _AGAIN = 300.0  # seconds until a store that did not answer is looked at again
 _AT_ONCE = 5000  # names
-_NAMED = re.compile(r"u-[^/]+/([0-9a-f]{13,16})-[0-9a-f]{12}-")
 
 _log = structlog.get_logger(__name__)
-
-
-def object_name(key: str, now: int) -> str:
-    """What an object for the batch with this key is called, another name each time: what one run
-    has left is removed while another may need the same."""
-    return f"{now:013x}-{secrets.token_hex(6)}-{key}"
 
 
 class Orphans:
@@ -63,7 +54,7 @@ class Orphans:
         some = list(itertools.islice(self._names, _AT_ONCE))
         if len(some) < _AT_ONCE:
             self._names, self._next_at = None, ticks + _EVERY
-        orphans = {name for name in some if _written_at(name, before) < before}
+        orphans = {name for name in some if (at := written_at(name)) is not None and at < before}
         if not orphans:
             return
         for inputs in self._leftovers.inputs(self._uid):
@@ -72,8 +63,3 @@ class Orphans:
             self._payloads.remove(name)
         if orphans:
             _log.info("orphans removed", trigger_uid=self._uid, objects=len(orphans))
-
-
-def _written_at(name: str, otherwise: int) -> int:
-    found = _NAMED.match(name)
-    return otherwise if found is None else int(found[1], 16)

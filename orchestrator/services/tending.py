@@ -1,7 +1,8 @@
 """Tending: what a stream's runs need of their source besides being planned.
 
 Lives: their progress is copied into the store, and one that lags without progress is replaced.
-Dead runs: halved, kept from expiring, described. Ended runs: the objects they brought are removed.
+Dead runs: halved, kept from expiring, described. Ended runs: the objects they brought are removed,
+and so are those of runs that never were.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from orchestrator.domain.states import RunState, TriggerState
 from orchestrator.failpoints import reach
 from orchestrator.services.completer import callbacks_of
 from orchestrator.services.definitions import Definition
+from orchestrator.services.orphans import AGE, Orphans
 from orchestrator.store.leftovers import DeadRun, Leftovers
 from orchestrator.store.lives import Lives, OpenLife, Reached
 from orchestrator.store.outbox import Callback
@@ -49,6 +51,7 @@ class Tending:
         self._look_at = 0.0
         self._sweep_at = 0.0
         self._dead_at = 0.0
+        self._orphans: Orphans | None = None
         self._moved: dict[str, tuple[str, int]] = {}  # run id: position, since when (µs)
 
     def tend(self, row: Source, definition: Definition, *, news: bool) -> float:
@@ -169,6 +172,17 @@ class Tending:
                 _log.warning("objects stay for now", trigger=row.trigger, error=str(error))
                 return
             self._leftovers.removed([run_id for run_id, _ in found])
+        self._sweep_orphans(row)
+
+    def _sweep_orphans(self, row: Source) -> None:
+        payloads = self._source.payloads
+        if payloads is None:
+            return
+        if self._orphans is None:
+            self._orphans = Orphans(row.trigger_uid, payloads, self._leftovers)
+        now = self._clock.now()
+        deleted = row.trigger_state is TriggerState.DELETED
+        self._orphans.step(self._clock.monotonic(), now if deleted else now - AGE)
 
 
 def _ref(life: OpenLife) -> LifeRef:
