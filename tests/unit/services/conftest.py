@@ -10,6 +10,7 @@ import pytest
 from tests.support.desk import Desk
 from tests.support.ledger import Ledger
 from tests.support.migrated import copy_of_migrated_sqlite
+from tests.support.queuebench import Bench
 
 
 @pytest.fixture
@@ -20,3 +21,8 @@ def desk(tmp_path: Path) -> Iterator[Desk]:
     ledger = Ledger(f"sqlite:///{path}")
     yield Desk(ledger)
     ledger.close()
+
+
+@pytest.fixture
+def bench(desk: Desk, tmp_path: Path) -> Bench:
+    return Bench(desk, tmp_path)
