@@ -277,3 +277,12 @@ def test_claims_of_a_retried_run_keep_counting(ledger: Ledger) -> None:
     run = ledger.finish(_pending(ledger), RunState.DEAD)
     ledger.commands.retry(run.id, "me")
     assert claim_of(ledger.run(run)).job_name.endswith("-a2")
+
+
+def test_a_second_pause_keeps_the_note(ledger: Ledger) -> None:
+    """A pause without a note leaves the one of the pause before; a resumed trigger has none."""
+    name = ledger.trigger().name
+    notes = [ledger.triggers.pause(name, note, "test").note for note in ("full", "", "sold", "")]
+    assert notes == ["full", "full", "sold", "sold"]
+    ledger.triggers.resume(name, {}, "test")
+    assert ledger.triggers.pause(name, "", "test").note == ""
