@@ -41,6 +41,9 @@ def _metavar(name: str) -> str:
         "listen": "HOST:PORT",
         "bacalhau": "URL",
         "public_url": "URL",
+        "announce": "URL",
+        "bacalhau_user": "NAME",
+        "announce_user": "NAME",
         "database": "DSN",
         "log_level": "LEVEL",
     }
@@ -48,8 +51,10 @@ def _metavar(name: str) -> str:
         return known[name]
     if settings.is_duration(name):
         return "TIME"
-    numbers: tuple[Any, ...] = (int, float)
-    return "N" if settings.Config.model_fields[name].annotation in numbers else "TEXT"
+    kind: Any = settings.Config.model_fields[name].annotation
+    if kind == Path | None:
+        return "FILE"
+    return "N" if kind in (int, float) else "TEXT"
 
 
 def _origin(name: str, default: Any) -> str:
