@@ -47,20 +47,24 @@ class Kafka:
 
     @classmethod
     def pair(cls) -> Kafka:
-        """Two brokers. The first is the controller too; the second may be stopped or killed."""
+        """Two brokers, in rack-1 and rack-2. The first is the controller too; the second may be
+        stopped or killed."""
         directory = Path(tempfile.mkdtemp(prefix="orch-kafka-"))
         cluster = cluster_id()
         copies = {
             "offsets.topic.replication.factor": "2",
             "transaction.state.log.replication.factor": "2",
+            "replica.selector.class": ("org.apache.kafka.common.replica.RackAwareReplicaSelector"),
         }
-        first = KafkaProcess(directory / "1", cluster=cluster, settings=copies)
+        first = KafkaProcess(
+            directory / "1", cluster=cluster, settings={**copies, "broker.rack": "rack-1"}
+        )
         second = KafkaProcess(
             directory / "2",
             cluster=cluster,
             node_id=2,
             controller=first.controller,
-            settings=copies,
+            settings={**copies, "broker.rack": "rack-2"},
         )
         return cls([first, second], directory)
 

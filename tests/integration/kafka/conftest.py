@@ -12,7 +12,8 @@ import pytest
 
 from bacalhau_client.devnode import DevNode, DevNodeConfig
 from connectors.kafka.buffer import BufferSource
-from connectors.kafka.connection import Flavour
+from connectors.kafka.connection import Connection, Flavour
+from connectors.kafka.reader import Isolation, Reader, open_reader
 from connectors.kafka.settings import parse_settings
 from connectors.streams import SourceContext
 from orchestrator.cli.devnode import task_commands
@@ -20,6 +21,7 @@ from tests.support.bufferfiles import Make, Runner
 from tests.support.inprocess import Orch
 from tests.support.jobs import IMAGES
 from tests.support.kafka import Kafka
+from tests.support.kafkareads import Opened
 
 
 @pytest.fixture
@@ -88,3 +90,18 @@ def make(kafka: Kafka, flavour: Flavour, tmp_path: Path) -> Iterator[Make]:
     for source in sources:
         source.close()
     gc.collect()
+
+
+@pytest.fixture
+def opened(flavour: Flavour) -> Iterator[Opened]:
+    """Opens readers, and closes them."""
+    readers: list[Reader] = []
+
+    def open_one(kafka: Kafka, isolation: Isolation = "read_committed") -> Reader:
+        connection = Connection(brokers=tuple(kafka.bootstrap.split(",")))
+        readers.append(open_reader(connection, flavour, isolation=isolation))
+        return readers[-1]
+
+    yield open_one
+    for reader in readers:
+        reader.close()

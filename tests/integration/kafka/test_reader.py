@@ -5,26 +5,17 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
 import pytest
 
 from connectors.kafka.cluster import TopicPartition
-from connectors.kafka.connection import Connection, Flavour, Sasl, Tls
-from connectors.kafka.reader import Chunk, Isolation, Reader, open_reader
-from connectors.streams import SourceError, SourceRefused, SourceUnavailable
+from connectors.kafka.reader import Chunk
 from tests.support.kafka import Kafka
-from tests.support.kafkasecure import PASSWORD, USER, SecureKafka
+from tests.support.kafkareads import Opened, column, read_to, values
 from tests.support.waiting import until
 
-Opened = Callable[..., Reader]
 AT = int(time.time() * 1000) - 60_000  # a time that retention does not remove
-
-
-@pytest.fixture(params=["kafka-python", "confluent"])
-def flavour(request: pytest.FixtureRequest) -> Flavour:
-    return request.param
 
 
 @pytest.fixture(autouse=True)
@@ -32,47 +23,6 @@ def _collected() -> Iterator[None]:
     """Lets nobody else find them."""
     yield
     gc.collect()
-
-
-@pytest.fixture
-def opened(flavour: Flavour) -> Iterator[Opened]:
-    """Opens readers, and closes them."""
-    readers: list[Reader] = []
-
-    def open_one(kafka: Kafka, isolation: Isolation = "read_committed") -> Reader:
-        connection = Connection(brokers=tuple(kafka.bootstrap.split(",")))
-        readers.append(open_reader(connection, flavour, isolation=isolation))
-        return readers[-1]
-
-    yield open_one
-    for reader in readers:
-        reader.close()
-
-
-def read_to(reader: Reader, ends: dict[TopicPartition, int], within: float = 30) -> list[Chunk]:
-    """Read until these positions; checks that chunks follow each other without a gap."""
-    chunks: list[Chunk] = []
-    places = dict(reader.positions)
-
-    def done() -> bool:
-        for chunk in reader.read(500, 0.2):
-            assert chunk.start == places[chunk.partition]
-            places[chunk.partition] = chunk.next
-            chunks.append(chunk)
-        assert dict(reader.positions) == places
-        return all(places[partition] >= end for partition, end in ends.items())
-
-    until(done, f"read to {ends}", within=within, show=lambda: places)
-    assert {p: places[p] for p in ends} == ends
-    return chunks
-
-
-def column(chunks: Sequence[Chunk], name: str) -> list[Any]:
-    return [item for chunk in chunks for item in getattr(chunk, name)()]
-
-
-def values(number: int, start: int = 0) -> list[bytes | None]:
-    return [b"v%d" % i for i in range(start, start + number)]
 
 
 def test_reads_from_the_given_offset_in_order(kafka: Kafka, opened: Opened) -> None:
@@ -329,102 +279,3 @@ def test_waits_no_longer_than_told(kafka: Kafka, opened: Opened) -> None:
     assert not [chunk for chunk in reader.read(10, 0.05) if len(chunk)]
     kafka.produce(topic, 0, [b"x"])
     assert column(read_to(reader, {part: 1}), "values") == [b"x"]
-
-
-def test_broker_restart(kafka: Kafka, opened: Opened) -> None:
-    """Reading goes on by itself after the broker was away, without loss or repetition."""
-    topic = kafka.topic()
-    part = TopicPartition(topic, 0)
-    kafka.produce(topic, 0, values(1_000))
-    reader = opened(kafka)
-    reader.assign({part: 0})
-    chunks = read_to(reader, {part: 1_000})
-    with kafka.down(kill=True):
-        deadline = time.monotonic() + 2
-        while time.monotonic() < deadline:
-            chunks += _tolerant(reader)
-    kafka.produce(topic, 0, values(1_000, 1_000))
-
-    def all_of_them() -> bool:
-        chunks.extend(_tolerant(reader))
-        return reader.positions[part] == 2_000
-
-    until(all_of_them, "the rest", within=60, show=lambda: reader.positions)
-    assert column(chunks, "offsets") == list(range(2_000))
-
-
-def _tolerant(reader: Reader) -> Sequence[Chunk]:
-    try:
-        return reader.read(500, 0.2)
-    except SourceError:
-        return []
-
-
-def test_leader_change(kafka_pair: Kafka, opened: Opened) -> None:
-    """A leader that moves in the middle of a read costs no record and repeats none."""
-    topic = kafka_pair.topic(replicas={0: [2, 1]})
-    part = TopicPartition(topic, 0)
-    kafka_pair.produce(topic, 0, values(5_000))
-    reader = opened(kafka_pair)
-    reader.assign({part: 0})
-    chunks: list[Chunk] = []
-    until(lambda: chunks.extend(_tolerant(reader)) or reader.positions[part], "a beginning")
-    kafka_pair.brokers[1].stop()
-    try:
-        kafka_pair.produce(topic, 0, values(5_000, 5_000))
-
-        def all_of_them() -> bool:
-            chunks.extend(_tolerant(reader))
-            return reader.positions[part] == 10_000
-
-        until(all_of_them, "the rest", within=60, show=lambda: reader.positions)
-    finally:
-        kafka_pair.brokers[1].start()
-    assert column(chunks, "offsets") == list(range(10_000))
-    assert column(chunks, "values") == values(10_000)
-
-
-def failure(reader: Reader, part: TopicPartition, kind: type[SourceError]) -> str:
-    """Read until an error of a kind comes; its words."""
-
-    def told() -> str:
-        try:
-            reader.assign({part: 0})
-            reader.read(10, 0.2)
-        except kind as error:
-            return str(error)
-        except SourceError:
-            return ""
-        return ""
-
-    return until(told, f"a {kind.__name__}", within=30)
-
-
-def test_nobody_there(flavour: Flavour) -> None:
-    """Where no broker answers, reading says so, and can be closed."""
-    reader = open_reader(Connection(brokers=("127.0.0.1:1",)), flavour)
-    assert "127.0.0.1:1" in failure(reader, TopicPartition("t", 0), SourceUnavailable)
-    reader.close()
-    reader.close()
-
-
-def test_security(secure_kafka: SecureKafka, flavour: Flavour) -> None:
-    """A right password over TLS reads; a wrong one is refused, in words that do not hold it."""
-    topic = secure_kafka.topic()
-    part = TopicPartition(topic, 0)
-    secure_kafka.produce(topic, 0, values(10))
-    address = secure_kafka.addresses["SASL_TLS"]
-    tls = Tls(ca=str(secure_kafka.certificates.authority))
-    right = Sasl(mechanism="SCRAM-SHA-512", user=USER, password=PASSWORD)
-    reader = open_reader(Connection(brokers=(address,), sasl=right, tls=tls), flavour)
-    reader.assign({part: 0})
-    assert column(read_to(reader, {part: 10}), "values") == values(10)
-    reader.close()
-
-    wrong = Sasl(mechanism="SCRAM-SHA-512", user=USER, password="not this one")
-    reader = open_reader(Connection(brokers=(address,), sasl=wrong, tls=tls), flavour)
-
-    words = failure(reader, part, SourceRefused)
-    assert "password" in words
-    assert "not this one" not in words
-    reader.close()

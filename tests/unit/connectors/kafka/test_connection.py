@@ -5,9 +5,12 @@ from __future__ import annotations
 import ssl
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
+from connectors.kafka.cluster import TopicPartition
 from connectors.kafka.connection import (
     Connection,
     Sasl,
@@ -16,6 +19,7 @@ from connectors.kafka.connection import (
     librdkafka_options,
 )
 from connectors.kafka.faults import fault, from_kafka_python
+from connectors.kafka.reader import open_reader
 from connectors.streams import SourceRefused, SourceUnavailable
 from tests.support.certificates import KEY_PASSWORD, make
 
@@ -90,6 +94,27 @@ def test_the_other_client_takes_its_options() -> None:
     options = set(kafka_python_options(replace(FULL, tls=Tls())))
     assert options <= set(KafkaAdminClient.DEFAULT_CONFIG)
     assert options <= set(KafkaConsumer.DEFAULT_CONFIG)
+
+
+def test_the_rack_reaches_the_consumers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both readers tell their library where they are."""
+    given: dict[str, Any] = {}
+
+    def python(**options: Any) -> Any:
+        given["kafka-python"] = options["client_rack"]
+        return Mock()
+
+    def librdkafka(options: dict[str, Any], **_: Any) -> Any:
+        given["confluent"] = options["client.rack"]
+        return Mock()
+
+    monkeypatch.setattr("kafka.KafkaConsumer", python)
+    monkeypatch.setattr("confluent_kafka.Consumer", librdkafka)
+    for flavour in ("kafka-python", "confluent"):
+        reader = open_reader(replace(FULL, sasl=None, tls=None), flavour)
+        reader.assign({TopicPartition("t", 0): 0})
+        reader.close()
+    assert given == {"kafka-python": "r1", "confluent": "r1"}
 
 
 def test_tls_of_the_other_client(tmp_path: Path) -> None:
