@@ -48,6 +48,7 @@ def policies_schema() -> dict[str, Any]:
         "on_dead": {"enum": list(ON_DEAD)},
         "parallelism": {"type": "integer", "minimum": 1, "default": 1},
         "max_in_flight": {"type": "integer", "minimum": 1},
+        "trip_after": {"type": "integer", "minimum": 1},
         "rate": {"type": "number", "exclusiveMinimum": 0, "description": "runs per second"},
         "priority": {"type": "integer", "default": 0},
         "allow_shell_data": {"type": "boolean", "default": False},

@@ -40,6 +40,7 @@ class Policies:
 
     `timeout` bounds one execution, `queue_timeout` the wait in the cluster's queue: a job's
     TotalTimeout is their sum. `rate` is in runs per second. A higher `priority` goes first.
+    `trip_after` dead runs in a row pause the trigger.
     """
 
     overlap: Overlap | None = None
@@ -52,6 +53,7 @@ class Policies:
     on_dead: OnDead | None = None
     parallelism: int = 1
     max_in_flight: int | None = None
+    trip_after: int | None = None
     rate: float | None = None
     priority: int = 0
     allow_shell_data: bool = False

@@ -61,6 +61,7 @@ class PolicyReader:
             on_dead=cast(OnDead | None, on_dead),
             parallelism=self.whole(data, ("parallelism",), 1, 1, 10_000) or 1,
             max_in_flight=self.whole(data, ("max_in_flight",), None, 1, 100_000),
+            trip_after=self.whole(data, ("trip_after",), None, 1, 100_000),
             rate=self.rate(),
             priority=self.whole(data, ("priority",), 0, -1_000_000, 1_000_000) or 0,
             allow_shell_data=self.flag("allow_shell_data"),

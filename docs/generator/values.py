@@ -41,6 +41,8 @@ POLICIES: Mapping[str, str] = {
     "or `bisect`.",
     "parallelism": "Runs of one partition out of its line at once, with `overlap: queue`.",
     "max_in_flight": "Runs of one partition at once, with `overlap: allow`.",
+    "trip_after": "So many dead runs in a row pause the trigger, with the last one's reason as its "
+    "note. Without it none do. Runs that exist go on; `orch triggers resume` counts from 0 again.",
     "rate": "Runs per second, evenly spaced.",
     "priority": "Higher goes first; a backfill goes 100 below.",
     "allow_shell_data": "Take data from outside in a shell's program text.",

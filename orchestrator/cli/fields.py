@@ -31,6 +31,7 @@ _HELP = {
     "on_dead": "What a dead run does to its partition",
     "parallelism": "Runs of a partition at once",
     "max_in_flight": "Runs of this trigger at once",
+    "trip_after": "Dead runs in a row that pause it",
     "rate": "Runs a second, at most",
     "priority": "Higher ones go first",
     "allow_shell_data": "Let data from outside into a shell's program text",

@@ -205,7 +205,9 @@ _ON_DEMAND = Foreign(
 )
 _DROPPING = frozenset({"skip", "queue_one", "replace"})
 _ON_SERVICES = Foreign(
-    policies=_OF_TIME | _OF_PARTITIONS | {"retry", "timeout", "max_in_flight", "rate"},
+    policies=_OF_TIME
+    | _OF_PARTITIONS
+    | {"retry", "timeout", "max_in_flight", "rate", "trip_after"},
     reason="is for work that ends; the copies of a {kind} always run",
     remedy="Leave it out; `copies`, `life` and `backoff` say how they run",
 )

@@ -82,10 +82,12 @@ class Completer(Service):
             definitions = self._definitions.get_many([u.run.definition for u in unsettled])
             now = self._clock.now()
             settlements = [self._decide(u, definitions[u.run.definition], now) for u in unsettled]
-            self._endings.settle(settlements)
+            settled = self._endings.settle(settlements)
             for settlement in settlements:
                 _report(settlement)
                 _count(settlement, definitions[settlement.unsettled.run.definition].kind)
+            for run in settled.tripped:
+                _log.error("trigger tripped and paused", trigger=run.trigger_name, run=run.id)
         self._endings.finish_deletions()
         return None
 
@@ -143,6 +145,7 @@ def decide(
             room=definition.room_in(run.partition),
             rate=definition.policies.rate,
             verdict=events,
+            trip_after=definition.policies.trip_after,
             callbacks=_callbacks(definition, run, attempt, state, reason, now),
         )
 

@@ -10,7 +10,7 @@ from sqlalchemy import exists, select, text, update
 
 from orchestrator.domain.signals import Topic
 from orchestrator.domain.states import ENDED, AttemptState, Queue, RunState, TriggerState
-from orchestrator.store import schema
+from orchestrator.store import schema, trips
 from orchestrator.store.copies import LifeEnd, rest
 from orchestrator.store.database import Database
 from orchestrator.store.follows import AFTER, followers
@@ -45,9 +45,18 @@ class Settlement:
     blocks: bool = False  # a dead run holds up those behind it
     released: bool = False  # dead, but nobody need decide: it holds nothing up
     discarded: bool = False  # dead, and nobody need know
+    trip_after: int | None = None  # dead runs in a row that pause the trigger
     life: LifeEnd | None = None  # of a service's life: what follows it
     verdict: Verdict | None = None  # what it means for the events of a source without order
     callbacks: Sequence[Callback] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settled:
+    """How many runs have moved, and those whose end has paused their trigger."""
+
+    moved: int
+    tripped: Sequence[Run]
 
 
 class Endings:
@@ -85,13 +94,14 @@ class Endings:
         with self._db.read() as conn:
             return can_go_back(conn, run_id, failed)
 
-    def settle(self, settlements: Sequence[Settlement]) -> int:
-        """Move runs; returns how many moved. Those that moved meanwhile are left as they are."""
+    def settle(self, settlements: Sequence[Settlement]) -> Settled:
+        """Move runs. Those that moved meanwhile are left as they are."""
         return self._db.write(lambda tx: self._settle(tx, settlements), "settle")
 
-    def _settle(self, tx: Tx, settlements: Sequence[Settlement]) -> int:
+    def _settle(self, tx: Tx, settlements: Sequence[Settlement]) -> Settled:
         now = self._db.clock.now()
         moved = 0
+        tripped: list[Run] = []
         told = False
         succeeded: list[Run] = []
         touched: dict[tuple[str, str], Settlement] = {}
@@ -121,6 +131,8 @@ class Endings:
                 if settlement.life is not None:
                     rest(tx, run, settlement.life, now)
                 put(tx, run.id, settlement.callbacks, now)
+                if settlement.trip_after is not None and _trips(tx, settlement, now):
+                    tripped.append(run)
         _tell_followers(tx, succeeded, now)
         for (uid, partition), settlement in touched.items():
             move_done(tx.conn, uid, partition)
@@ -137,7 +149,7 @@ class Endings:
             tx.notify(Topic.CHANGED, Topic.READY)
         if told:
             tx.notify(Topic.TELL)
-        return moved
+        return Settled(moved=moved, tripped=tripped)
 
     def _move(self, tx: Tx, settlement: Settlement, now: int) -> bool:
         run, attempt = settlement.unsettled.run, settlement.unsettled.attempt
@@ -200,6 +212,15 @@ def _tell_followers(tx: Tx, succeeded: Sequence[Run], now: int) -> None:
             for name in waiting.get(run.trigger_name, ())
         ]
         put(tx, run.id, told, now)
+
+
+def _trips(tx: Tx, settlement: Settlement, now: int) -> bool:
+    run = settlement.unsettled.run
+    if settlement.state is RunState.SUCCEEDED:
+        trips.succeeded(tx, run)
+    if settlement.state is not RunState.DEAD or settlement.trip_after is None:
+        return False
+    return trips.died(tx, run, settlement.reason, settlement.trip_after, now)
 
 
 def _mark_settled(tx: Tx, settlement: Settlement, *, changed: bool) -> None:

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, Engine, inspect
 
 from orchestrator.store.errors import StoreError
 
-HEAD = "0008"  # the newest revision in migrations/versions
+HEAD = "0009"  # the newest revision in migrations/versions
 SCRIPTS = Path(__file__).parent / "migrations"
 
 _turn = threading.Lock()

@@ -88,6 +88,7 @@ triggers = Table(
     Column("rate_next", BigInteger, nullable=False, server_default="0"),
     Column("created_at", BigInteger, nullable=False),
     Column("updated_at", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False, server_default="0"),  # dead runs in a row
     Index("uq_triggers_name", "name", unique=True, **_where("state <> 'deleted'")),
     Index("ix_triggers_deleted", "name", **_where("state = 'deleted'")),
     Index("ix_triggers_deleting", "uid", **_where("state = 'deleting'")),

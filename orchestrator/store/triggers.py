@@ -222,6 +222,8 @@ class Triggers:
 
         def operation(tx: Tx) -> Trigger:
             trigger = self._set_state(tx, name, TriggerState.ACTIVE, "")
+            anew = update(triggers).where(triggers.c.uid == trigger.uid, triggers.c.failures > 0)
+            tx.conn.execute(anew.values(failures=0))
             for partition, wake_at in wake.items():
                 tx.conn.execute(
                     update(partitions)

@@ -223,10 +223,10 @@ class LedgerModel(RuleBasedStateMachine):
     def complete(self, piece: int, late: bool) -> None:
         unsettled = self.ledger.endings.unsettled(piece)
         settlements = [decide(u, self.definition, self.clock.now(), lambda: 0.5) for u in unsettled]
-        moved = self.ledger.endings.settle(settlements)
+        moved = self.ledger.endings.settle(settlements).moved
         assert moved == len(settlements)
         if late:
-            assert self.ledger.endings.settle(settlements) == 0
+            assert self.ledger.endings.settle(settlements).moved == 0
 
     @rule()
     def crash(self) -> None:

@@ -176,9 +176,10 @@ class Ledger:
         callbacks: Sequence[Callback] = (),
         reason: str = "",
         blocks: bool = False,
+        trip_after: int | None = None,
     ) -> int:
         """Move every unsettled run to `state`."""
-        return self.endings.settle(
+        settled = self.endings.settle(
             [
                 Settlement(
                     unsettled=unsettled,
@@ -190,10 +191,12 @@ class Ledger:
                     callbacks=callbacks,
                     reason=reason,
                     blocks=blocks,
+                    trip_after=trip_after,
                 )
                 for unsettled in self.endings.unsettled(1000)
             ]
         )
+        return settled.moved
 
     def finish(self, run: Run, state: RunState = RunState.SUCCEEDED, **settle: Any) -> Run:
         """Bring one ready run to its end."""

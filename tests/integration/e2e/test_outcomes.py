@@ -11,7 +11,7 @@ import pytest
 from bacalhau_client import Job
 from bacalhau_client.devnode import ComputeNode, DevNode, DevNodeConfig
 from orchestrator.domain.clock import SECOND
-from orchestrator.domain.states import AttemptState, RunState
+from orchestrator.domain.states import AttemptState, RunState, TriggerState
 from tests.support.checker import one_live_job_at_a_time
 from tests.support.inprocess import ACTOR, Orch, Witness
 from tests.support.jobs import IMAGES, NEVER, shell
@@ -56,6 +56,31 @@ def test_exit_code_decides_not_the_jobs_state(orch: Orch, witness: Witness) -> N
     assert [a.stdout for a in attempts] == ["try 1\n", "try 2\n", "try 3\n"]
     assert {job.state.name for job in witness.jobs()} == {"Completed"}
     one_live_job_at_a_time(_spans(witness.jobs()))
+    orch.audit()
+
+
+def test_a_trigger_whose_every_run_fails_trips(orch: Orch, tmp_path: Path) -> None:
+    """It is paused with the reason, and goes on when somebody has mended its job and resumes it."""
+    mended = tmp_path / "mended"
+    once = {"max_attempts": 1}
+    text = shell("hopeless", f"[ -e {mended} ] || exit 3", every="1s", retry=once, trip_after=2)
+    orch.register(text)
+
+    def paused() -> bool:
+        return orch.app.triggers.get("hopeless").state is TriggerState.PAUSED
+
+    until(paused, "it is paused")
+    assert "in a row were dead" in orch.app.triggers.get("hopeless").note
+    assert "exit 3" in orch.app.triggers.get("hopeless").note
+    orch.drained()
+    before = len(orch.runs("hopeless"))
+    mended.touch()
+    orch.app.timing.resume("hopeless", skip=True, actor=ACTOR)
+    until(lambda: len(orch.runs("hopeless")) > before + 1, "it fires again")
+    orch.pause("hopeless")
+    orch.drained()
+    states = {run.state for run in orch.runs("hopeless") if run.state is not RunState.SKIPPED}
+    assert states == {RunState.DEAD, RunState.SUCCEEDED}
     orch.audit()
 
 

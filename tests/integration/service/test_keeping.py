@@ -272,6 +272,7 @@ def test_what_is_meant_for_work_that_ends_is_refused(orch: Orch, tmp_path: Path)
         {"overlap": "skip"},
         {"on_dead": "skip"},
         {"max_in_flight": 3},
+        {"trip_after": 3},
     ]
     for policy in policies:
         with pytest.raises(specs.SpecError, match="always run"):

@@ -68,7 +68,7 @@ class Kept:
         now = self.ledger.clock.now()
         return self.ledger.endings.settle(
             [decide_life(one, PAUSE, now, lambda: 1.0, lambda *_: []) for one in found]
-        )
+        ).moved
 
     def change(self) -> None:
         """Another version of the trigger."""

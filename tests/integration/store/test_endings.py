@@ -31,8 +31,8 @@ def test_an_ending_settles_its_run_once(ledger: Ledger) -> None:
     settlement = Settlement(
         unsettled=unsettled[0], state=RunState.SUCCEEDED, tries=1, callbacks=[CALLBACK]
     )
-    assert ledger.endings.settle([settlement]) == 1
-    assert ledger.endings.settle([settlement]) == 0
+    assert ledger.endings.settle([settlement]).moved == 1
+    assert ledger.endings.settle([settlement]).moved == 0
     assert ledger.endings.unsettled(10) == []
     after = ledger.run(run)
     assert (after.state, after.ended_at, after.tries) == (
@@ -97,7 +97,7 @@ def test_callbacks_share_the_fate_of_their_ending(ledger: Ledger) -> None:
     [unsettled] = ledger.endings.unsettled(10)
     ledger.settle(RunState.SUCCEEDED)
     late = Settlement(unsettled=unsettled, state=RunState.DEAD, callbacks=[CALLBACK])
-    assert ledger.endings.settle([late]) == 0
+    assert ledger.endings.settle([late]).moved == 0
     assert ledger.outbox.next_at() is None
     assert ledger.run(run).state is RunState.SUCCEEDED
 

@@ -155,7 +155,7 @@ def test_a_settlement_with_an_old_fence_changes_nothing(
     open_ledger("other").leases.adopt_orphans()
     from orchestrator.store.endings import Settlement
 
-    moved = ledger.endings.settle([Settlement(unsettled=late[0], state=RunState.DEAD)])
+    moved = ledger.endings.settle([Settlement(unsettled=late[0], state=RunState.DEAD)]).moved
     assert moved == 0
     assert ledger.run(run).state is RunState.RUNNING
 

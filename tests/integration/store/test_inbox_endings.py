@@ -145,7 +145,7 @@ def test_an_event_is_not_told_of_and_given_back_at_once(
         )
         early = threading.Thread(target=theirs.telling.extended, args=(mine.uid, [], 0, [id_]))
         early.start()
-        moved = ledger.endings.settle([settlement])
+        moved = ledger.endings.settle([settlement]).moved
         early.join()
         expected = "give_back" if moved else "acknowledge"
         assert mine.states()[id_] == expected
