@@ -197,6 +197,7 @@ def policies(definition: Definition) -> dict[str, Any]:
         "on_dead": stated.on_dead,
         "parallelism": stated.parallelism,
         "max_in_flight": stated.max_in_flight,
+        "trip_after": stated.trip_after,
         "rate": stated.rate,
         "priority": stated.priority,
         "allow_shell_data": stated.allow_shell_data,
