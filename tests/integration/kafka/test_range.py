@@ -234,8 +234,9 @@ def test_a_partition_without_a_leader(
 ) -> None:
     """It waits and is named while the others go on, also for who is registered meanwhile; back
     again, nothing of it is left out, and who began at the latest gets nothing old of it."""
-    # librdkafka waits for a leader as long as it may.
-    monkeypatch.setattr("connectors.kafka.cluster_confluent.TIMEOUT", 4)
+    # librdkafka waits for a leader, and for a broker that is gone, as long as it may.
+    monkeypatch.setattr("connectors.kafka.cluster_confluent.TIMEOUT", 2)
+    monkeypatch.setattr("connectors.kafka.cluster_confluent._TRY", 1)
     topic = kafka_pair.topic(replicas={0: [1], 1: [2]})
     for number in range(2):
         kafka_pair.produce(topic, number, numbered(100), timestamp_ms=NOW_MS - 60_000)
