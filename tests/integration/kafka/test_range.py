@@ -211,13 +211,20 @@ def test_a_broker_away(kafka: Kafka, play: Play) -> None:
     assert spans(played.until({0: 10}, within=60)) == [("run", 5, 10)]
 
 
-def test_a_leader_moves(kafka_pair: Kafka, play: Play) -> None:
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """librdkafka waits for a leader, and for a broker that is gone, as long as it may."""
+    monkeypatch.setattr("connectors.kafka.cluster_confluent.TIMEOUT", 2)
+    monkeypatch.setattr("connectors.kafka.cluster_confluent._TRY", 1)
+
+
+def test_a_leader_moves(kafka_pair: Kafka, play: Play, monkeypatch: pytest.MonkeyPatch) -> None:
     """The new leader's end is believed once it is known; no range is lost or planned twice."""
     topic = kafka_pair.topic(replicas={0: [2, 1]})
     kafka_pair.produce(topic, 0, numbered(500))
     played = play(kafka_pair, topic, max_records=100)
     played.discover()
     played.until({0: 500})
+    impatient(monkeypatch)
     kafka_pair.brokers[1].stop()
     try:
         kafka_pair.produce(topic, 0, numbered(500, 500))
@@ -234,9 +241,6 @@ def test_a_partition_without_a_leader(
 ) -> None:
     """It waits and is named while the others go on, also for who is registered meanwhile; back
     again, nothing of it is left out, and who began at the latest gets nothing old of it."""
-    # librdkafka waits for a leader, and for a broker that is gone, as long as it may.
-    monkeypatch.setattr("connectors.kafka.cluster_confluent.TIMEOUT", 2)
-    monkeypatch.setattr("connectors.kafka.cluster_confluent._TRY", 1)
     topic = kafka_pair.topic(replicas={0: [1], 1: [2]})
     for number in range(2):
         kafka_pair.produce(topic, number, numbered(100), timestamp_ms=NOW_MS - 60_000)
@@ -252,6 +256,7 @@ def test_a_partition_without_a_leader(
             done.result()
 
     sources = [opened(client, client) for client in ("kafka-python", "confluent")]
+    impatient(monkeypatch)
     with ThreadPoolExecutor() as pool:
         try:
             kafka_pair.brokers[1].stop()
