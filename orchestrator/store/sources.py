@@ -76,6 +76,8 @@ class StreamPartition:
     blocked: bool
 
 
+# Every source has its trigger. Said as an outer join, SQLite begins with the sources, of which there
+# are few, and not with a million triggers.
 _SOURCE = select(
     sources.c.trigger_uid,
     triggers.c.name.label("trigger"),
@@ -89,7 +91,7 @@ _SOURCE = select(
     sources.c.since,
     sources.c.owner,
     sources.c.restart,
-).join(triggers, triggers.c.uid == sources.c.trigger_uid)
+).outerjoin(triggers, triggers.c.uid == sources.c.trigger_uid)
 
 
 class Sources:
