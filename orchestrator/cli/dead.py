@@ -44,14 +44,19 @@ def redrive(
     run: Runs = None,
     trigger: Trigger = None,
     everything: All = False,
+    latest: Annotated[
+        bool, typer.Option("--latest", help="With the trigger's newest version of the job.")
+    ] = False,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
     """Run dead runs again, with all their attempts: those named, a trigger's, or --all.
 
-    Each keeps the version of the job that it was made with; `orch runs show` names it.
+    Each keeps the version of the job that it was made with, which `orch runs show` names, unless
+    --latest is given.
     """
-    _do("redrive", _chosen(run, trigger, everything), url, as_json, "put back to run")
+    body = _chosen(run, trigger, everything) | ({"latest": True} if latest else {})
+    _do("redrive", body, url, as_json, "put back to run")
 
 
 @app.command()

@@ -24,6 +24,20 @@ from orchestrator.store.writer import Tx
 
 _CHUNK = 500
 _BACKFILL_PRIORITY = -100  # live runs go first
+_NOTHING: Mapping[str, Any] = {}
+
+
+def _of_trigger(column: ColumnElement[Any]) -> ColumnElement[Any]:
+    return select(column).where(triggers.c.uid == runs.c.trigger_uid).scalar_subquery()
+
+
+# One that came with a job of its own has no other.
+_LATEST: Mapping[str, Any] = {
+    "version": case((schema.is_whole, runs.c.version), else_=_of_trigger(triggers.c.version)),
+    "definition": case(
+        (schema.is_whole, runs.c.definition), else_=_of_trigger(triggers.c.definition)
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -242,8 +256,13 @@ class Commands:
 
         self._db.write(operation, "retry")
 
-    def redrive(self, trigger_name: str | None, run_ids: Sequence[str], actor: str) -> int:
-        """Run dead runs again: the named ones, or all (of a trigger). Returns how many."""
+    def redrive(
+        self, trigger_name: str | None, run_ids: Sequence[str], actor: str, *, latest: bool = False
+    ) -> int:
+        """Run dead runs again: the named ones, or all (of a trigger). Returns how many.
+
+        `latest` gives them the newest version of their trigger in place of their own.
+        """
 
         def operation(tx: Tx) -> int:
             condition = schema.is_dead & ~runs.c.discarded
@@ -251,14 +270,18 @@ class Commands:
                 condition &= runs.c.id.in_(list(run_ids))
             if trigger_name is not None:
                 condition &= runs.c.trigger_uid.in_(_uids(trigger_name))
-            count = self._reopen(tx, condition)
+            count = self._reopen(tx, condition, _LATEST if latest else {})
             detail = {"trigger": trigger_name, "runs": list(run_ids)[:100], "count": count}
+            if latest:
+                detail["latest"] = True
             trail.write(tx, actor, "redrive", trigger_name or "*", detail, self._db.clock.now())
             return count
 
         return self._db.write(operation, "redrive")
 
-    def _reopen(self, tx: Tx, condition: ColumnElement[bool]) -> int:
+    def _reopen(
+        self, tx: Tx, condition: ColumnElement[bool], changes: Mapping[str, Any] = _NOTHING
+    ) -> int:
         """Make runs pending and ready again. They were admitted once: no line is before them.
 
         A task that may go on where nobody sees it is waited for, as before any other attempt.
@@ -281,7 +304,7 @@ class Commands:
                 runs.c.state.not_in([*IN_FLIGHT, RunState.SUCCEEDED]),
                 or_(runs.c.queue.is_(None), ~schema.is_in_line),
             )
-            .values(**values)
+            .values(**values, **changes)
             .returning(runs.c.trigger_uid, runs.c.partition, runs.c.id)
         ).all()
         places = {(uid, partition) for uid, partition, _ in touched}

@@ -95,6 +95,12 @@ class Orch:
         checked = checker.check(checker.parse(specs.load(text)), base_dir=None)
         return self.app.registrar.register([checked], ACTOR)[0]
 
+    def apply(self, text: str) -> None:
+        """Bring a trigger to what a file says."""
+        checker = self.app.registrar.checker
+        checked = checker.check(checker.parse(specs.load(text)), base_dir=None)
+        self.app.registrar.apply(checked, ACTOR)
+
     def pause(self, *triggers: str) -> None:
         """Pause triggers."""
         for trigger in triggers:

@@ -29,6 +29,12 @@ class Which(Strict):
     runs: list[str] | None = Field(default=None, description=f"1 to {_RUNS_AT_MOST} run ids")
 
 
+class WhichAndHow(Which):
+    """The same; `latest` in place of the version of the job that each was made with."""
+
+    latest: bool = False
+
+
 class WhichWithNote(Which):
     """The same, and why."""
 
@@ -48,12 +54,12 @@ def list_dead(
     return reply(views.runs(found, d.reads.attempts([row.id for row in found.items])))
 
 
-@router.post("/dead/redrive", dependencies=STRICT, openapi_extra=openapi_model(Which))
+@router.post("/dead/redrive", dependencies=STRICT, openapi_extra=openapi_model(WhichAndHow))
 def redrive(d: D, actor: Actor, body: JsonBody) -> JSONResponse:
     """Run them again, with all their attempts."""
-    asked = body.check(Which)
+    asked = body.check(WhichAndHow)
     runs = _chosen(d, asked)
-    count = d.commands.redrive(asked.trigger, runs, actor)
+    count = d.commands.redrive(asked.trigger, runs, actor, latest=asked.latest)
     return _answer(count, asked)
 
 

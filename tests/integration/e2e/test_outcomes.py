@@ -59,6 +59,22 @@ def test_exit_code_decides_not_the_jobs_state(orch: Orch, witness: Witness) -> N
     orch.audit()
 
 
+def test_redriven_with_the_newest_job(orch: Orch) -> None:
+    """Where the job itself was wrong; without it a run keeps the version that it was made with."""
+    once = {"max_attempts": 1}
+    run_id = _fire(orch, shell("wrong", "echo one; exit 3", at=NEVER, retry=once))
+    assert orch.until_ended(run_id).state is RunState.DEAD
+    orch.apply(shell("wrong", "echo two", at=NEVER, retry=once))
+    assert orch.app.commands.redrive("wrong", [], ACTOR) == 1
+    again = orch.until_ended(run_id)
+    assert (again.state, again.version) == (RunState.DEAD, 1)
+    assert orch.app.commands.redrive("wrong", [], ACTOR, latest=True) == 1
+    mended = orch.until_ended(run_id)
+    assert (mended.state, mended.version) == (RunState.SUCCEEDED, 2)
+    assert [a.stdout for a in orch.attempts(mended)] == ["one\n", "one\n", "two\n"]
+    orch.audit()
+
+
 def test_a_trigger_whose_every_run_fails_trips(orch: Orch, tmp_path: Path) -> None:
     """It is paused with the reason, and goes on when somebody has mended its job and resumes it."""
     mended = tmp_path / "mended"
