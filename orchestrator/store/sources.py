@@ -76,8 +76,8 @@ class StreamPartition:
     blocked: bool
 
 
-# Every source has its trigger. Said as an outer join, SQLite begins with the sources, of which there
-# are few, and not with a million triggers.
+# Every source has its trigger. Said as an outer join, SQLite begins with the sources, of which
+# there are few, and not with a million triggers.
 _SOURCE = select(
     sources.c.trigger_uid,
     triggers.c.name.label("trigger"),
