@@ -155,16 +155,20 @@ def test_a_wrong_token_is_refused(api: Api, header: str) -> None:
     assert api.send("GET", "/api/v1/status", headers=headers).status_code == 401
 
 
+def _wrong(api: Api, number: int) -> requests.Response:
+    headers = {"Authorization": f"Bearer orch_{number}"}
+    return api.send("GET", "/api/v1/status", headers=headers)
+
+
 def test_wrong_tokens_have_to_wait(api: Api) -> None:
     """After some of them no other is looked at for a while; one that was right is."""
     ann = Api(api.orch, api.post("/tokens", {"name": "ann"}, 201)["token"])
     assert ann.get("/status")
-    for number in range(100 * BURST):
-        headers = {"Authorization": f"Bearer orch_{number}"}
-        refused = api.send("GET", "/api/v1/status", headers=headers)
-        if refused.status_code != 401:
-            break
-    assert number >= BURST
+    refused = next(
+        answer
+        for answer in (_wrong(api, number) for number in range(100 * BURST))
+        if answer.status_code != 401
+    )
     assert refused.status_code == 429
     assert 1 <= int(refused.headers["Retry-After"]) <= 3
     assert "wrong tokens" in problem(refused)["detail"]
