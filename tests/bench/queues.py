@@ -39,20 +39,19 @@ def run(place: Place) -> Iterator[Row]:
     try:
         for threads in (1, _THREADS):
             _measured(place, server, bare, 100 if place.quick else 10_000, threads=threads)
-        turns = [
-            (
-                _measured(place, server, bare, count, threads=1)["rate"],
-                _measured(place, server, bare, count, threads=_THREADS)["rate"],
-                _measured(place, server, consumed, count),
-            )
-            for _ in range(1 if place.quick else _TURNS)
-        ]
-        single, several = (median(turn[n] for turn in turns) for n in (0, 1))
-        peak = max(got["peak_mb"] for _, _, got in turns)
+        alone: list[float] = []
+        beside: list[float] = []
+        ours: list[dict[str, Any]] = []
+        for _ in range(1 if place.quick else _TURNS):
+            alone.append(_measured(place, server, bare, count, threads=1)["rate"])
+            beside.append(_measured(place, server, bare, count, threads=_THREADS)["rate"])
+            ours.append(_measured(place, server, consumed, count))
+        single, several = median(alone), median(beside)
+        peak = max(got["peak_mb"] for got in ours)
         yield Row(
             what="received, handed over and deleted",
-            unit="/s", orch=median(got["rate"] for _, _, got in turns), peer=max(single, several),
-            n=f"{len(turns)} x {count:,}",
+            unit="/s", orch=median(got["rate"] for got in ours), peer=max(single, several),
+            n=f"{len(ours)} x {count:,}",
             note=f"target 0.8; peak {peak:.0f} MB; bare loops: one thread {single:,.0f}, "
             f"{_THREADS} threads {several:,.0f}",
         )  # fmt: skip
