@@ -45,18 +45,18 @@ def run(place: Place) -> Iterator[Row]:
                     done = place.call(loop, bacalhau=node.url, threads=_THREADS, session=session)
                     rates.append(done["rate"])
                 requests.get(f"{node.url}/bench/forget", timeout=10)
-        note = f"{_THREADS} threads each; accepted and committed; peer: "
+        note = f"{_THREADS} threads each; accepted and committed"
         for how, rates, target in (
             ("requests.put", plain, "; target 0.9" if options else ""),
             ("a requests.Session a thread", kept, ""),
         ):
             yield Row(
-                what=f"submissions, {what}",
+                what=f"submissions, {what}, against {how}",
                 unit="/s",
                 orch=median(ours[warm_up:]),
                 peer=median(rates[warm_up:]),
                 n=f"{rounds} x {jobs:,}",
-                note=note + how + target,
+                note=note + target,
             )
 
 
