@@ -53,7 +53,7 @@ from orchestrator.store.announcements import Announcements
 from orchestrator.store.claims import Claims
 from orchestrator.store.commands import Commands
 from orchestrator.store.copies import Copies
-from orchestrator.store.database import Database, sqlite_url
+from orchestrator.store.database import Database, set_meta, sqlite_url
 from orchestrator.store.demand import Demand
 from orchestrator.store.endings import Endings
 from orchestrator.store.flights import Flights
@@ -71,7 +71,7 @@ from orchestrator.store.outbox import Outbox
 from orchestrator.store.putback import PutBack
 from orchestrator.store.reads import Reads
 from orchestrator.store.retention import Retention
-from orchestrator.store.seal import Seal, load_key
+from orchestrator.store.seal import KNOWN_KEY, Seal, key_check, load_key
 from orchestrator.store.sources import Sources
 from orchestrator.store.streams import Streams
 from orchestrator.store.telling import Telling
@@ -165,7 +165,8 @@ class App:
         self.leases = Leases(database, self.owner)
         self.retention = Retention(database)
         self.tokens = Tokens(database)
-        self._key = load_key(config.key_file or config.data_dir / "orch.key")
+        self._key_file = config.key_file or config.data_dir / "orch.key"
+        self._key = load_key(self._key_file)
         self.seal = Seal(self._key)
         self.definitions = Definitions(self.triggers)
         self.timing = Timing(
@@ -368,6 +369,7 @@ class App:
     def start(self) -> None:
         """Start the services, then the API. A restored store first asks for its jobs."""
         self._check_access()
+        self._check_key()
         self.server.bind()
         # The lease is there before any service looks for the runs that are its own.
         self.lease.run_once()
@@ -395,6 +397,21 @@ class App:
                 f"make one with `orch token create NAME --data-dir {self.config.data_dir}`, or "
                 "listen on 127.0.0.1"
             )
+
+    def _check_key(self) -> None:
+        """Another key opens nothing of what was sealed before: that must not go unnoticed."""
+        mine = key_check(self._key)
+        known = self.database.meta(KNOWN_KEY)
+        if known == mine:
+            return
+        if known is not None:
+            _log.error(
+                "the key is not the one that this store was written with: attempts that were under "
+                "way count as failed; bring back that orch.key before the next start, if it is "
+                "there",
+                file=str(self._key_file),
+            )
+        self.database.write(lambda tx: set_meta(tx.conn, KNOWN_KEY, mine), "key")
 
     def _web(self) -> Deps:
         return Deps(

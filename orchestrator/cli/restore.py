@@ -31,10 +31,10 @@ def restore(
     """Make a data directory from a backup.
 
     Before it dispatches anything, the restored orchestrator asks the cluster for its jobs and puts
-    back the runs that the backup does not know. Bring orch.key back to the directory, too.
+    back the runs that the backup does not know. Bring orch.key back to the directory first.
     """
     from orchestrator.cli import output
-    from orchestrator.cli.errors import CliError
+    from orchestrator.cli.errors import CliError, say
     from orchestrator.store import backup
     from orchestrator.store.errors import StoreError
 
@@ -53,3 +53,5 @@ def restore(
     )
     if copy:
         output.line("all triggers are paused: orch triggers resume NAME")
+    else:
+        say(f"put the orch.key that belongs to it into {data_dir} before you serve it")

@@ -27,6 +27,7 @@ from orchestrator.store.schema import (
     runs,
     triggers,
 )
+from orchestrator.store.seal import KNOWN_KEY
 from orchestrator.store.sqlite import make_private
 
 BACKUP_AT = "backup.at"
@@ -173,6 +174,7 @@ def _make_copy(conn: Connection, at: int) -> None:
     set_meta(conn, "instance", names.new_instance())
     set_meta(conn, "cluster.id", None)
     set_meta(conn, "cluster.block", None)
+    set_meta(conn, KNOWN_KEY, None)  # it gets a key of its own
     conn.execute(
         update(triggers)
         .where(triggers.c.state == TriggerState.ACTIVE)

@@ -6,6 +6,8 @@ who has the database alone reads no rendered spec, and with it no secret of a ru
 
 from __future__ import annotations
 
+import hashlib
+import hmac
 import os
 import secrets
 import zlib
@@ -16,6 +18,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from orchestrator.store.errors import StoreError
 
+KNOWN_KEY = "key.check"  # what the store remembers of the key that it is written with
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
 
@@ -67,6 +70,11 @@ def load_key(path: Path) -> bytes:
     finally:
         draft.unlink(missing_ok=True)
     return key
+
+
+def key_check(key: bytes) -> str:
+    """What tells keys apart, and of which nobody can make the key."""
+    return hmac.new(key, b"orch: which key is it", hashlib.sha256).hexdigest()[:16]
 
 
 def _read_key(path: Path) -> bytes:
