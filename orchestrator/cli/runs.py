@@ -179,15 +179,33 @@ def logs(
 
 @app.command()
 def cancel(
-    run: RunId,
+    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run's id.")] = None,
+    trigger: Trigger = None,
+    backfilled: Annotated[
+        bool, typer.Option("--backfilled", help="With --trigger: only runs of its backfills.")
+    ] = False,
     reason: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Why; it stands in the ledger.")
     ] = None,
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """End an open run: its job is stopped, then the run is cancelled."""
-    _post(run, "cancel", {} if reason is None else {"reason": reason}, url, as_json, "is cancelled")
+    """End an open run, or all of a trigger: jobs are stopped, then runs are cancelled."""
+    from orchestrator.cli import output
+    from orchestrator.cli.errors import usage
+    from orchestrator.cli.http import Api
+
+    if (run is None) == (trigger is None) or (backfilled and trigger is None):
+        raise usage("say one run, or --trigger NAME for all of its open runs")
+    body: dict[str, Any] = {} if reason is None else {"reason": reason}
+    if run is not None:
+        _post(run, "cancel", body, url, as_json, "is cancelled")
+        return
+    found = Api(url).post("runs:cancel", {**body, "trigger": trigger, "backfilled": backfilled})
+    if as_json:
+        output.as_json(found)
+    else:
+        output.line(f"{output.count(found['count'], 'run')} of {trigger} cancelled")
 
 
 @app.command()

@@ -23,6 +23,7 @@ from orchestrator.store.values import Trigger
 from orchestrator.store.writer import Tx
 
 _CHUNK = 500
+_CANCEL_AT_ONCE = 5_000
 _BACKFILL_PRIORITY = -100  # live runs go first
 _NOTHING: Mapping[str, Any] = {}
 
@@ -229,6 +230,35 @@ class Commands:
             tx.notify(Topic.CANCEL, Topic.ENDED)
 
         self._db.write(operation, "cancel")
+
+    def cancel_open(
+        self, trigger_name: str, reason: str, actor: str, *, backfilled: bool = False
+    ) -> int:
+        """Ask for the end of a trigger's open runs, or of those of its backfills. Returns how many.
+
+        Some at a time, each committed by itself: what is asked for twice is asked for once.
+        """
+        wanted = (runs.c.trigger_uid.in_(_uids(trigger_name))) & runs.c.ended_at.is_(None)
+        wanted &= runs.c.cancel.is_(None)
+        if backfilled:
+            wanted &= runs.c.origin == Origin.BACKFILL
+
+        def operation(tx: Tx) -> int:
+            some = select(runs.c.id).where(wanted).limit(_CANCEL_AT_ONCE)
+            count = tx.conn.execute(
+                update(runs).where(runs.c.id.in_(some), wanted).values(cancel=reason)
+            ).rowcount
+            if count:
+                detail = {"reason": reason, "count": count}
+                now = self._db.clock.now()
+                trail.write(tx, actor, "cancel", trigger_name, detail, now)
+                tx.notify(Topic.CANCEL, Topic.ENDED)
+            return count
+
+        total = 0
+        while count := self._db.write(operation, "cancel"):
+            total += count
+        return total
 
     def retry(self, run_id: str, actor: str) -> None:
         """Run it again, now, with all its attempts: a run that ended without success, or one that

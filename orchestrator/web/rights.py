@@ -37,6 +37,7 @@ _RULES: Mapping[Role, tuple[str, ...]] = {
         f"POST {_API}/triggers/{{name}}/resume",
         f"POST {_API}/triggers/{{name}}/fire",
         f"POST {_API}/triggers/{{name}}/backfill",
+        f"POST {_API}/runs:cancel",
         f"POST {_API}/runs/{{run_id}}/cancel",
         f"POST {_API}/runs/{{run_id}}/retry",
         f"POST {_API}/dead/redrive",

@@ -35,6 +35,7 @@ NEEDED: dict[str, Role | None] = {
     "PUT /api/v1/runs/{run_id}/heartbeat": OWN,
     "GET /api/v1/runs/{run_id}/logs": EVERYBODY,
     "POST /api/v1/runs/{run_id}/retry": WORKERS,
+    "POST /api/v1/runs:cancel": WORKERS,
     "GET /api/v1/schema/{kind}": EVERYBODY,
     "GET /api/v1/status": EVERYBODY,
     "GET /api/v1/tokens": ADMINS,

@@ -335,6 +335,10 @@ def test_backfill(orch: Cli) -> None:
     assert "would be made" in orch("triggers", "backfill", "t", *window, "--dry-run").out
     assert orch.json("triggers", "backfill", "t", *window)["created"] == 3
     assert orch.json("triggers", "backfill", "t", *window)["kept"] == 3
+    orch("runs", "cancel", "--trigger", "t", "--backfilled", "--reason", "too wide")
+    assert orch.json("runs", "cancel", "--trigger", "t")["count"] == 0
+    assert "one run" in orch("runs", "cancel", code=2).err
+    assert "one run" in orch("runs", "cancel", "r1", "--trigger", "t", code=2).err
     future = ("--since", "1h", "--until", "2999-01-01")
     assert "future" in orch("triggers", "backfill", "t", *future, code=1).err
 

@@ -22,6 +22,14 @@ class Cancel(Strict):
     reason: str = "cancelled by command"
 
 
+class CancelMany(Strict):
+    """The open runs of which trigger are to end, and why; `backfilled`: only those of backfills."""
+
+    trigger: str
+    backfilled: bool = False
+    reason: str = "cancelled by command"
+
+
 class Nothing(Strict):
     """A body without content."""
 
@@ -47,6 +55,19 @@ def list_runs(
     )
     found = d.reads.runs(wanted, limit=query.limit(limit), cursor=query.cursor(cursor, int, str))
     return reply(views.runs(found, d.reads.attempts([row.id for row in found.items])))
+
+
+@router.post(
+    "/runs:cancel", dependencies=STRICT, openapi_extra=openapi_model(CancelMany, required=True)
+)
+def cancel_runs(d: D, actor: Actor, body: JsonBody) -> JSONResponse:
+    """Ask for the end of a trigger's open runs; `count` of them had not been asked to end."""
+    asked = body.check(CancelMany)
+    d.reads.runs(RunFilter(trigger=asked.trigger), limit=1)  # raises for an unknown one
+    count = d.commands.cancel_open(
+        asked.trigger, asked.reason[:500], actor, backfilled=asked.backfilled
+    )
+    return reply({"count": count})
 
 
 @router.get("/runs/{run_id}", dependencies=STRICT, responses=RUN)

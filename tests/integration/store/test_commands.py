@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import pytest
+from sqlalchemy import update
 
 from orchestrator.domain.clock import MINUTE
 from orchestrator.domain.overlap import Overlap
 from orchestrator.domain.states import AttemptState, Origin, Queue, RunState
+from orchestrator.store import schema
 from orchestrator.store.commands import Backfilled, Gap
 from orchestrator.store.errors import Conflict, Missing
 from orchestrator.store.intake import Admittance
@@ -141,6 +143,29 @@ def test_a_lost_task_is_waited_for(ledger: Ledger, command: str) -> None:
     assert (again.queue, again.not_before) == (Queue.DELAYED, hold)
     ledger.clock.advance(11 * MINUTE)
     assert ledger.claims.wake_delayed(ledger.clock.now()) == 1
+
+
+@pytest.mark.parametrize("backfilled", [False, True])
+def test_the_open_runs_of_a_trigger_are_cancelled(
+    ledger: Ledger, monkeypatch: pytest.MonkeyPatch, backfilled: bool
+) -> None:
+    """However many, once each: not those that have ended, of others, or live where only those of
+    backfills are meant."""
+    monkeypatch.setattr("orchestrator.store.commands._CANCEL_AT_ONCE", 2)
+    live = ledger.fire(ledger.trigger("a"), 6)
+    other = ledger.fire(ledger.trigger("b"), 1)
+    ledger.finish(live[0])
+    old = live[3:]
+    made = update(schema.runs).where(schema.runs.c.id.in_([run.id for run in old]))
+    ledger.db.write(lambda tx: tx.conn.execute(made.values(origin=Origin.BACKFILL)), "test")
+    expected = {run.id for run in (old if backfilled else live[1:])}
+    assert ledger.commands.cancel_open("a", "why", "me", backfilled=backfilled) == len(expected)
+    assert ledger.commands.cancel_open("a", "why", "me", backfilled=backfilled) == 0
+    asked = {run.id for run in [*live, *other] if ledger.run(run).cancel == "why"}
+    assert asked == expected
+    ledger.settle(RunState.CANCELLED, reason="why")
+    ended = {run.id for run in live if ledger.run(run).state is RunState.CANCELLED}
+    assert ended == expected
 
 
 def test_unknown_runs(ledger: Ledger) -> None:
