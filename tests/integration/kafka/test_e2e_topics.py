@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -202,4 +203,30 @@ def test_a_buffered_file_outlives_its_records(start: Start, kafka: Kafka, tmp_pa
     kafka.delete_records(topic, 0, 10)
     until_done(orch, "logs", {f"{topic}/0": 10})
     assert orch.runs("logs")[0].state is RunState.SUCCEEDED
+    orch.audit()
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_a_log_that_is_shorter_than_it_was(
+    start: Start, kafka: Kafka, tmp_path: Path, mode: str
+) -> None:
+    """A broker that lost a disk gives offsets away again that were read before: nothing is read
+    until a person has said where, and then nothing of what is new is left out."""
+    topic, out = kafka.topic(), tmp_path / "out"
+    kafka.produce(topic, 0, numbered(20))
+    orch = start()
+    orch.register(kafka_shell("logs", topic, kafka.bootstrap, out, mode=mode, max_records=10))
+    until_done(orch, "logs", {f"{topic}/0": 20})
+    with kafka.down():
+        until_source(orch, "logs", SourceState.UNAVAILABLE)
+        shutil.rmtree(kafka.brokers[0].directory / "data" / f"{topic}-0")
+    kafka.produce(topic, 0, numbered(5))
+    said = until_source(orch, "logs", SourceState.CHANGED, within=60)
+    assert "truncated" in said
+    assert len(orch.runs("logs")) == 2
+    orch.pause("logs")
+    orch.app.source_store.set_checkpoints("logs", {f"{topic}/0": "0"}, "a lost disk", ACTOR)
+    orch.app.timing.resume("logs", skip=False, actor=ACTOR)
+    until_done(orch, "logs", {f"{topic}/0": 5})
+    assert told(out) == [("0", 0, 5), ("0", 0, 10), ("0", 10, 20)]
     orch.audit()
