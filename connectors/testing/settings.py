@@ -18,6 +18,7 @@ import pytest
 from connectors.abc import (
     JSON,
     Connector,
+    DemandConnector,
     Overlap,
     Problem,
     SettingsError,
@@ -98,8 +99,9 @@ class ConnectorConformance:
         assert 0 < len(kind.summary) <= _MAX_SUMMARY
         assert kind.summary.isprintable()
         assert kind.default_overlap in get_args(Overlap)
-        # Only schedules know anything but a line: what comes from outside waits for its turn.
-        assert kind.default_overlap == "queue" or issubclass(kind, TimeConnector)
+        # What comes from outside waits for its turn; what a person or a clock asks for need not.
+        asked = issubclass(kind, TimeConnector | DemandConnector)
+        assert kind.default_overlap == "queue" or asked
         for path in kind.value_paths:
             assert re.fullmatch(r"[a-z][a-z0-9_]*(\.[A-Za-z0-9_]+)*(\.\*)?", path), path
 

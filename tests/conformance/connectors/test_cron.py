@@ -1,4 +1,4 @@
-"""Due times: the cron connector passes the kit."""
+"""Due times: the connectors cron and at pass the kit."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from connectors.abc import JSON
-from connectors.cron import CronConnector
+from connectors.cron import AtConnector, CronConnector
 from connectors.testing import Bad, TimeConformance, TimeHarness
 
 
@@ -47,3 +47,35 @@ class TestCron(TimeConformance):
     @pytest.fixture
     def harness(self) -> CronHarness:
         return CronHarness()
+
+
+class AtHarness(TimeHarness):
+    connector = AtConnector()
+
+    def settings(self) -> Mapping[str, JSON]:
+        return {"when": ["2027-01-01 09:00 Europe/Rome"], "parameters": {"table": "orders"}}
+
+    def bad_settings(self) -> Sequence[Bad]:
+        return [
+            ({"when": ["tomorrow"]}, "when[0]"),
+            ({"when": []}, "when"),
+            ({"when": ["2027-01-01 09:00 Europe/Rom"]}, "when[0]"),
+            ({"when": ["2027-01-01T08:00:00Z", "2027-01-01 09:00 Europe/Rome"]}, "when[1]"),
+            ({"timezone": "Rome"}, "timezone"),
+            ({"parameters": {"text": "x" * 20_000}}, "parameters"),
+        ]
+
+    def examples(self) -> Sequence[Mapping[str, JSON]]:
+        return [
+            self.settings(),
+            {"when": "2027-01-01T08:00:00Z"},
+            {"when": ["2027-03-28 02:30", "2027-10-31 02:30"], "timezone": "Europe/Rome"},
+        ]
+
+
+class TestAt(TimeConformance):
+    """Kind at."""
+
+    @pytest.fixture
+    def harness(self) -> AtHarness:
+        return AtHarness()
