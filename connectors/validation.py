@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any, TypeVar, get_args
+from typing import Any, Literal, TypeVar, get_args, get_origin
 
 import pydantic
 from pydantic_core import ErrorDetails
@@ -54,7 +54,9 @@ def _problems(model: type[pydantic.BaseModel], detail: ErrorDetails) -> list[Pro
             remedy = f"did you mean {near[0]!r}?" if near else listed
             return [Problem(path, "unknown setting", remedy)]
         case "missing":
-            return [Problem(path, "is missing", f"write a value for {path!r}")]
+            choices = _choices(model, detail["loc"])
+            wanted = f"one of {', '.join(choices)}" if choices else f"a value for {path!r}"
+            return [Problem(path, "is missing", f"write {wanted}")]
         case "string_type":
             return [Problem(path, f"{given} is not text", "write it in quotes")]
         case "model_type" | "dict_type":
@@ -80,6 +82,14 @@ def _known(model: type[pydantic.BaseModel], location: tuple[int | str, ...]) -> 
             return []
         model = inner[0]
     return [field.alias or name for name, field in model.model_fields.items()]
+
+
+def _choices(model: type[pydantic.BaseModel], location: tuple[int | str, ...]) -> list[str]:
+    """What a setting of the model may be, where it is one of some words."""
+    for name, field in model.model_fields.items():
+        if location == (field.alias or name,) and get_origin(field.annotation) is Literal:
+            return [str(choice) for choice in get_args(field.annotation)]
+    return []
 
 
 def _path(location: tuple[int | str, ...]) -> str:

@@ -241,6 +241,9 @@ def _syntax_error(error: yaml.MarkedYAMLError, file: str) -> SpecError:
         message, remedy = "a tab stands where YAML wants spaces", "Indent with spaces"
     elif "undefined alias" in said:
         message, remedy = said, "Define the anchor first, or put the text in quotes"
+    elif "expected alphabetic or numeric character" in said and "alias" in (error.context or ""):
+        message = "not YAML: a value that begins with * stands without quotes"
+        remedy = "Put it in quotes, as in '*/5 * * * *'"
     elif "did not find expected" in said or "mapping values" in said:
         message = f"not YAML: {said}"
         remedy = "Check the indentation, brackets and quotes here and in the line before"

@@ -68,7 +68,7 @@ def ask(api: Api, piece: Sequence[Wanted], **params: Any) -> list[Result]:
     items = api.post_text("triggers:apply", body, **params)["items"]
     if len(items) != len(piece):
         raise CliError(f"the orchestrator answered for {len(items)} of {len(piece)} triggers")
-    return [_result(one, item) for one, item in zip(piece, items, strict=True)]
+    return [_result(api, one, item) for one, item in zip(piece, items, strict=True)]
 
 
 def _apply(api: Api, gathered: Gathered, *, reset: bool) -> list[Result]:
@@ -90,11 +90,12 @@ def _apply(api: Api, gathered: Gathered, *, reset: bool) -> list[Result]:
     return results
 
 
-def _result(one: Wanted, answer: dict[str, Any]) -> Result:
+def _result(api: Api, one: Wanted, answer: dict[str, Any]) -> Result:
     action = str(answer["action"])
     error = None
     if action == "failed":
-        error = str(Refused(answer["status"], str(answer["detail"]), answer["errors"]))
+        refused = Refused(answer["status"], str(answer["detail"]), answer["errors"])
+        error = api.refusal(refused)
     return Result(
         file=one.source,
         name=one.name,

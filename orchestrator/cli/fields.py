@@ -10,9 +10,11 @@ import typer
 
 import specs
 from connectors.abc import Connector
+from connectors.fields import SecretName
 from orchestrator.operations.checking import foreign_to
 
 _YAML = "YAML"
+_SECRET = f"/{SecretName.__name__}"  # the end of a reference to its schema
 _TAKEN = frozenset({"name", "spec", "dry_run", "url", "as_json"})
 
 # What the schemas of policies do not say.
@@ -63,6 +65,7 @@ class Field:
     help: str
     metavar: str | None
     mapping: bool = False  # keys with values may be given, as `{a: 1}`
+    secret: bool = False  # the name of a secret, which stands in a file as `{secret: NAME}`
     choices: tuple[str, ...] = ()
 
     @property
@@ -90,11 +93,13 @@ class Field:
         """The value for a trigger file."""
         if self.path[0] == "callbacks":
             return {"url": given}
-        if not self.mapping:
-            return given
         if isinstance(given, list):
-            return [_braced(item) for item in cast(list[Any], given)]
-        return _braced(given)
+            return [self._one(item) for item in cast(list[Any], given)]
+        return self._one(given)
+
+    def _one(self, given: Any) -> Any:
+        found = _braced(given) if self.mapping else given
+        return {"secret": found} if self.secret and isinstance(found, str) else found
 
 
 def fields_of(connector: Connector) -> dict[str, Field]:
@@ -145,6 +150,7 @@ def _field(name: str, path: tuple[str, ...], schema: Mapping[str, Any]) -> Field
         help=f"{text}.{_default(schema.get('default'))}",
         metavar=metavar,
         mapping=any(_is_mapping(v) for v in _variants(schema)),
+        secret=_is_secret(schema),
         choices=tuple(map(str, choices or ())),
     )
 
@@ -165,6 +171,14 @@ def _is_mapping(schema: Mapping[str, Any]) -> bool:
     return "$ref" in schema or schema.get("type") == "object"
 
 
+def _is_secret(schema: Mapping[str, Any]) -> bool:
+    """Whether a setting is the name of a secret, or a list of such names."""
+    variants = _variants(schema)
+    return bool(variants) and all(
+        str(v.get("items", v).get("$ref", "")).endswith(_SECRET) for v in variants
+    )
+
+
 def _braced(text: Any) -> Any:
     """What stands in braces, as in a trigger file; text that is not YAML stays what it is."""
     if not (isinstance(text, str) and text.lstrip().startswith("{")):
@@ -182,6 +196,8 @@ def _kind(path: tuple[str, ...], schema: Mapping[str, Any]) -> tuple[Any, str | 
         return str | None, "URL"
     variants = _variants(schema)
     types = {v.get("type") for v in variants}
+    if _is_secret(schema):
+        return (list[str] if "array" in types else str) | None, "NAME"
     if "array" in types:
         return list[str] | None, "TEXT"
     if types == {"boolean"}:

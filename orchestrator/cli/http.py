@@ -102,6 +102,15 @@ class Api:
             )
         )
 
+    def refusal(self, error: Refused) -> str:
+        """Why a trigger was refused that is right here: a kind may be unknown only there."""
+        if not any(problem.get("path") == "kind" for problem in error.errors):
+            return str(error)
+        return (
+            f"{error} (in the orchestrator at {self.url}: restart it, if the connector was just "
+            "installed)"
+        )
+
     def delete(self, path: str, **params: Any) -> Any:
         """Delete."""
         return self._json(self.request("DELETE", path, params=params))

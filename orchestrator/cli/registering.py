@@ -43,13 +43,11 @@ def carry_out(request: Request, *, dry_run: bool, url: str | None, as_json: bool
     if dry_run:
         _show(checked, as_json=as_json)
         return
+    api = Api(url)
     try:
-        created = Api(url).post("triggers", files.body_of(checked))
+        created = api.post("triggers", files.body_of(checked))
     except Refused as error:
-        if error.status == 409:
-            remedy = "`orch apply` changes a trigger that is there"
-            raise CliError(f"{error}: {remedy}") from error
-        raise
+        raise CliError(api.refusal(error)) from error
     if as_json:
         output.as_json(created)
         return
@@ -162,15 +160,18 @@ def _told(error: specs.SpecError, request: Request) -> CliError:
     """Problems of what stands on the command line name the option; that alone is usage."""
     lines: list[str] = []
     own = 0
-    options = {path: field.flag for path, field in request.values.items()}
-    options[("name",)] = "--name"
     for problem in error.problems:
-        flag = next((f for p, f in options.items() if p == problem.path[: len(p)]), None)
+        field = next((f for p, f in request.values.items() if p == problem.path[: len(p)]), None)
+        flag = "--name" if problem.path[:1] == ("name",) else field.flag if field else None
         if problem.line is not None or (problem.path and flag is None):
             lines.append(str(problem))
             continue
         own += 1
-        lines.append(f"{flag or _PLACE}: {specs.sentence(problem.message, problem.remedy)}")
+        said = specs.sentence(problem.message, problem.remedy)
+        if field is not None:
+            said = said.replace("stands in the file", "stands on the command line")
+            said = said.replace("{secret: NAME}", "NAME") if field.secret else said
+        lines.append(f"{flag or _PLACE}: {said}")
     if len(lines) > 1:
         lines.insert(0, f"{len(lines)} problems")
     code = USAGE if own == len(error.problems) else 1

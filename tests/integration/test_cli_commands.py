@@ -113,7 +113,7 @@ def test_register_show_and_again(orch: Cli) -> None:
     assert "null" not in text
     assert "sha256" in text
     again = orch("register", "cron", "--name", "tick", "--every", "1s", code=1)
-    assert "`orch apply`" in again.err
+    assert again.err.count("`orch apply`") == 1
     assert orch.json("triggers", "list")["items"][0]["name"] == "tick"
 
 

@@ -50,6 +50,21 @@ _OPTIONS: list[tuple[list[str], int, list[str]]] = [
     ),
     (["register", "cron", "--name", "x", "--spec", "missing.yaml"], 1, ["missing.yaml"]),
     (["register", "cron", "--topic", "x"], 2, ["no such option", "--topic"]),
+    (
+        ["register", "webhook", "--name", "x"],
+        2,
+        ["--signature: is missing: write one of github, stripe, generic, none"],
+    ),
+    (
+        ["register", "webhook", "--name", "x", "--signature", "github"],
+        2,
+        ["--secret: is missing: write NAME and set ORCH_SECRET_NAME"],
+    ),
+    (
+        ["register", "webhook", "--name", "x", "--signature", "github", "--secret", "a-b"],
+        2,
+        ["--secret: the secret has no name that can be used: write NAME: a letter"],
+    ),
     (["register", "crn", "--name", "x"], 2, ["'cron'"]),
     (["schema", "kafk"], 2, ["no connector 'kafk'", "cron"]),
     (["validate"], 2, ["--file"]),

@@ -218,3 +218,14 @@ def test_dry_run_for_people_hides_modules() -> None:
     assert done.out.startswith("# would register n: every 15 s\n")
     assert "sha256" in done.out
     assert max(len(line) for line in done.out.splitlines()) < 120
+
+
+@pytest.mark.parametrize("written", ["{name}", "{{secret: {name}}}"])
+def test_a_secret_is_a_bare_name(written: str) -> None:
+    """An option takes the name of a secret by itself, as its help says, or as a file has it."""
+    hook = ("register", "webhook", "--name", "h", "--signature", "github", "--dry-run", "--json")
+    options = [word for name in "AB" for word in ("--secret", written.format(name=name))]
+    assert orch(*hook, *options).json["secret"] == [{"secret": "A"}, {"secret": "B"}]
+    table = ("register", "table", "--dsn", "postgresql://u@h/d", "--table", "t", "--mode", "claim")
+    found = orch(*table, "--password", written.format(name="P"), "--dry-run", "--json")
+    assert found.json["password"] == {"secret": "P"}, found.err

@@ -73,6 +73,7 @@ BAD = {
     "two documents": Bad(top("") + "---\na: 1\n", "14:", "second document", "file of its own"),
     "a tab": Bad("kind: cron\n\tname: x\n", "2:", "tab", "spaces"),
     "not closed": Bad("kind: [cron\nname: x\n", "2:", "not YAML", "brackets"),
+    "a bare *": Bad("a: */5 * * * *\n", "1:", "begins with *", "in quotes"),
     "bad indentation": Bad("a: 1\n  b: 2\n", "2:", "not YAML", "indentation"),
     "a key twice": Bad(HEAD + "name: u\n", "5:name", "twice, first in line 3", "Remove one"),
     "a number as a key": Bad(top("5: x"), "5:", "key 5 is not text", "'5'"),

@@ -126,7 +126,7 @@ def test_any_change_goes_without_a_reset():
 
 
 def test_a_secret_is_named_on_the_command_line_as_in_a_file():
-    """One option for each of two secrets, in braces."""
+    """One option for each of two secrets, in braces or not."""
     field = fields_of(WebhookConnector())["secret"]
     assert field.value(["{secret: NEW}", "{secret: OLD}"]) == [{"secret": "NEW"}, {"secret": "OLD"}]
-    assert field.value(["plain"]) == ["plain"]
+    assert field.value(["PLAIN"]) == [{"secret": "PLAIN"}]
