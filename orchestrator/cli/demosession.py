@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import fcntl
+import shlex
 import shutil
 import signal
 import socket
@@ -58,7 +60,8 @@ def run_demo(data_dir: Path, *, length: float | None, listen: str, node: str) ->
                         break
             counted = feed.succeeded[COUNTING]
             view.note("stopping …")
-    view.note(f"stopped; `orch demo --data-dir {data_dir}` goes on from here")
+    again = f"{_program()} demo --data-dir {shlex.quote(str(data_dir))}"
+    view.note(f"stopped; `{again}` goes on from here")
     if length is not None and not counted:
         raise CliError(
             f"no run of {COUNTING} has succeeded in {length:g} s: see {_log_file(data_dir)}"
@@ -74,13 +77,13 @@ def _everything(data_dir: Path, listen: str, node: str, view: View) -> Generator
         log = _log_file(data_dir).open("a", encoding="utf-8")
     except OSError as error:
         raise CliError(f"{error.filename}: {error.strerror}: choose another --data-dir") from error
-    with log:
+    with log, _alone(data_dir):
         logging.set_up(stream=log)
         logs = access_log(data_dir.resolve() / "orch").parent
         logs.mkdir(parents=True, exist_ok=True)
         dev_node = DevNode(_node_config(data_dir, _free("--node", node, view), logs))
         try:
-            _start_node(dev_node, data_dir)
+            _start_node(dev_node)
             host, port = _free("--listen", listen, view)
             app = build_app(
                 Config(
@@ -98,6 +101,20 @@ def _everything(data_dir: Path, listen: str, node: str, view: View) -> Generator
             dev_node.stop()
 
 
+@contextmanager
+def _alone(data_dir: Path) -> Generator[None]:
+    """Hold the directory. Raises CliError where another demo has it."""
+    with (data_dir / "demo.lock").open("ab") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise CliError(
+                f"another demo runs on {data_dir}: end it, or say another directory "
+                "(`make run STATE=…`, `orch demo --data-dir …`)"
+            ) from error
+        yield
+
+
 def _log_file(data_dir: Path) -> Path:
     return data_dir / "orch.log"
 
@@ -113,11 +130,11 @@ def _node_config(data_dir: Path, address: tuple[str, int], logs: Path) -> DevNod
     )
 
 
-def _start_node(dev_node: DevNode, data_dir: Path) -> None:
+def _start_node(dev_node: DevNode) -> None:
     try:
         dev_node.start()
     except ConfigError as error:
-        raise CliError(f"{error}: does another demo run on {data_dir}?") from error
+        raise CliError(str(error)) from error
     except OSError as error:
         raise CliError(f"the node cannot start: {error}: choose another --node") from error
 

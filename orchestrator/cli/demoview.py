@@ -124,10 +124,9 @@ def row(run: Mapping[str, Any]) -> Row:
 
 
 def _exit_code(state: str, code: int | None) -> str:
-    if code is None:
+    if code is None or state in _OPEN:
         return ""
-    told = output.telling_exit_code(code, state == "succeeded")
-    return "ok" if told is None else str(told)
+    return "ok" if state == "succeeded" else str(code)
 
 
 def readable(stdout: str) -> str:

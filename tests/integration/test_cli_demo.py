@@ -158,7 +158,8 @@ def test_a_second_demo_on_the_directory(tmp_path: Path) -> None:
         url = first.url()
         with _demo(tmp_path / "d", tmp_path / "2", *_ANY) as second:
             assert second.process.wait(60) == 1
-            assert "does another demo run" in second.text
+            assert f"another demo runs on {tmp_path / 'd'}: end it" in second.text
+            assert "is taken" not in second.text
             assert "Traceback" not in second.text
         assert orch("status", "--url", url).code == 0
 
