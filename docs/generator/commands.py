@@ -74,6 +74,6 @@ def _option(option: Any) -> tuple[str, str]:
     if option.envvar and str(option.envvar) not in notes[0]:
         notes.append(f"Environment: {code(option.envvar)}.")
     default = option.default
-    if option.show_default and default not in (None, False, (), []) and not callable(default):
+    if option.show_default and default not in (None, False, "", (), []) and not callable(default):
         notes.append(f"Default: {code(getattr(default, 'value', default))}.")
     return shown, " ".join(note for note in notes if note)

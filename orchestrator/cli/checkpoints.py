@@ -36,7 +36,10 @@ def show(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Show checkpoints: PLANNED has no run yet, everything before DONE is finished."""
+    """Show how far partitions are: everything before DONE is finished.
+
+    What begins at PLANNED has no run yet.
+    """
     from orchestrator.cli import output
     from orchestrator.cli.http import Api
 
@@ -66,6 +69,7 @@ def show(
         ],
         right=("LAG", "RUNS"),
         cut=("PARTITION", "TRIGGER"),
+        ends=("PARTITION",),
     )
 
 

@@ -21,9 +21,10 @@ def _group() -> None:
 
 @app.command()
 def accept(url: Url = None, as_json: Json = False) -> None:
-    """Take the cluster that answers now as ours, after it changed or lost its jobs.
+    """Take the cluster that answers now as ours.
 
-    Dispatching goes on then. Attempts whose jobs it does not know count as failed.
+    For one that changed or lost its jobs. Dispatching goes on then. Attempts whose jobs it does not
+    know count as failed.
     """
     from orchestrator.cli import output
     from orchestrator.cli.http import Api

@@ -50,10 +50,10 @@ def redrive(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Run dead runs again, with all their attempts: those named, a trigger's, or --all.
+    """Run dead runs again, with all their attempts.
 
-    Each keeps the version of the job that it was made with, which `orch runs show` names, unless
-    --latest is given.
+    Those named, a trigger's, or --all. Each keeps the version of the job that it was made with,
+    which `orch runs show` names, unless --latest is given.
     """
     body = _chosen(run, trigger, everything) | ({"latest": True} if latest else {})
     _do("redrive", body, url, as_json, "put back to run")
@@ -68,7 +68,7 @@ def discard(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Let go of dead runs: they stay in the ledger and hold nothing up any more."""
+    """Let go of dead runs. They stay in the ledger and hold nothing up any more."""
     body = {**_chosen(run, trigger, everything), "note": note}
     _do("discard", body, url, as_json, "discarded")
 

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import sys
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,8 @@ ONE_PARTITION = "schedule"  # of triggers whose runs are for due times, or asked
 _GAP = 2  # spaces between the columns of a table
 _READABLE = 16  # characters of a column with sentences
 _WORD = 40  # characters that stay together: ids do
-_LEAST = 12  # characters of a column that is cut
+_LEAST = (12, 8)  # characters of a column that is cut, and where that is not enough
+_TIME = re.compile(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d( [+-]\d{4})?")
 
 
 def line(text: str = "") -> None:
@@ -78,12 +80,14 @@ def table(
     *,
     right: Sequence[str] = (),
     cut: Sequence[str] = (),
+    ends: Sequence[str] = (),
 ) -> None:
     """Write an aligned table: as wide as the terminal, or as it needs where there is none.
 
-    On a terminal too narrow for all of it, columns without content are left out first. Words stay
-    whole, so that they can be copied. Where they do not fit, columns of `cut` end in …, the first
-    one first; where there are none, lines are longer than the terminal.
+    On a terminal too narrow for all of it, columns without content are left out first. Words and
+    times stay whole, so that they can be copied, and sentences are folded. Where that is not
+    enough, columns of `cut`, which are never folded, lose their end, or their middle if they are
+    of `ends` too, the first one first; where there are none, lines are longer than the terminal.
     """
     from rich.console import Console
     from rich.table import Table
@@ -94,17 +98,20 @@ def table(
         kept = [n for n in range(len(columns)) if any(row[n].plain for row in cells)]
         columns = [columns[n] for n in kept]
         cells = [[row[n] for n in kept] for row in cells]
-    wanted = _widths([[Text(name) for name in columns], *cells], _room())
-    widths = _cut(columns, wanted, cut, _room())
+    firm = {n for n, column in enumerate(columns) if column in cut}
+    widths = _widths([[Text(name) for name in columns], *cells], firm, _room())
+    widths = _cut(columns, widths, cut, _room())
     shown = Table(box=None, pad_edge=False, padding=(0, _GAP, 0, 0), header_style="bold")
-    for column, width, whole in zip(columns, widths, wanted, strict=True):
+    for n, (column, width) in enumerate(zip(columns, widths, strict=True)):
         shown.add_column(
             column,
-            overflow="ellipsis" if width < whole else "fold",
-            no_wrap=width < whole,
+            overflow="ellipsis" if n in firm else "fold",
+            no_wrap=n in firm,
             width=width,
             justify="right" if column in right else "left",
         )
+        for row in cells if column in ends else ():
+            row[n].plain = _ends(row[n].plain, width)
     for row in cells:
         shown.add_row(*row)
     console = Console(
@@ -129,6 +136,12 @@ def _room() -> int | None:
     return None
 
 
+def wide(columns: int) -> bool:
+    """Whether a line may have so many columns."""
+    room = _room()
+    return room is None or room >= columns
+
+
 def _too_wide(columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> bool:
     room = _room()
     if room is None or not cells:
@@ -137,8 +150,9 @@ def _too_wide(columns: Sequence[str], cells: Sequence[Sequence[Text]]) -> bool:
     return sum(widths) + _GAP * (len(widths) - 1) > room
 
 
-def _widths(cells: Sequence[Sequence[Text]], room: int | None) -> list[int]:
-    """How wide each column is: the last ones give way first, down to their longest words."""
+def _widths(cells: Sequence[Sequence[Text]], firm: Collection[int], room: int | None) -> list[int]:
+    """How wide each column is: the last ones give way first, down to their longest words; those of
+    `firm` do not."""
     from rich.cells import cell_len
 
     columns = list(zip(*cells, strict=True))
@@ -149,7 +163,9 @@ def _widths(cells: Sequence[Sequence[Text]], room: int | None) -> list[int]:
     # Sentences in a very narrow column are hard to read: dates give way before the last becomes so.
     for least in (_READABLE, 0):
         for n in reversed(range(len(widths))):
-            word = max(cell_len(word) for text in columns[n] for word in text.plain.split(" "))
+            if n in firm:
+                continue
+            word = max(cell_len(word) for text in columns[n] for word in _words(text.plain))
             sentences = n == len(widths) - 1
             narrow = min(widths[n], max(min(word, _WORD), least if sentences else 0))
             widths[n] = max(narrow, widths[n] - max(over, 0))
@@ -157,15 +173,23 @@ def _widths(cells: Sequence[Sequence[Text]], room: int | None) -> list[int]:
     return widths
 
 
+def _words(text: str) -> list[str]:
+    """What stays together of a text."""
+    return [text] if _TIME.fullmatch(text) else text.split(" ")
+
+
 def _cut(
     columns: Sequence[str], widths: Sequence[int], cut: Sequence[str], room: int | None
 ) -> list[int]:
     """How wide each column is where what may be cut gives way."""
     found = list(widths)
-    for name in (name for name in cut if room is not None and name in columns):
-        over = sum(found) + _GAP * (len(found) - 1) - (room or 0)
-        n = columns.index(name)
-        found[n] = min(found[n], max(found[n] - max(over, 0), _LEAST, len(name)))
+    if room is None:
+        return found
+    for least in _LEAST:
+        for name in (name for name in cut if name in columns):
+            over = sum(found) + _GAP * (len(found) - 1) - room
+            n = columns.index(name)
+            found[n] = min(found[n], max(found[n] - max(over, 0), least, len(name)))
     return found
 
 
@@ -212,9 +236,14 @@ def _folded(text: str, indent: int) -> list[str]:
 def middle(text: str, indent: int) -> str:
     """A name whose ends tell it apart, without its middle where it does not fit the terminal."""
     room = _room()
-    if room is None or indent + len(text) <= room:
+    return text if room is None else _ends(text, max(room - indent, _READABLE))
+
+
+def _ends(text: str, width: int) -> str:
+    """A name in so many characters: its beginning and its end."""
+    if len(text) <= width:
         return text
-    left = max(room - indent, _READABLE) - 1
+    left = width - 1
     return f"{text[: left - left // 3]}…{text[-(left // 3) :]}"
 
 

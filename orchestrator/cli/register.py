@@ -62,7 +62,9 @@ def _add_all() -> None:
         except UnknownConnectorError:
             continue
         help_text = f"Register a trigger of kind {kind}: {connector.summary}."
-        app.command(kind, help=help_text)(_command(kind, fields_of(connector)))
+        app.command(kind, help=help_text, short_help=connector.summary)(
+            _command(kind, fields_of(connector))
+        )
 
 
 _add_all()

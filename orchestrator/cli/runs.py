@@ -18,6 +18,8 @@ app = typer.Typer(
 )
 
 _INDENT = len("  submitted  ")
+_FOR_KEYS = 140  # columns of a terminal that has room for them; `runs show` has them, too
+_FOR_TRIES = 100
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="The run's id.")]
 
@@ -85,11 +87,15 @@ def show_runs(page: dict[str, Any], what: str = "runs") -> None:
         ]
         for run in page["items"]
     ]
-    if not streams:
-        for row in (columns, *rows):
-            del row[3]
-    cut = ("KEY", "TRIGGER") if streams else ("TRIGGER",)
-    output.table(columns, rows, right=("TRIES",), cut=cut)
+    left_out: list[int] = []
+    if not output.wide(_FOR_TRIES) and any(run["reason"] for run in page["items"]):
+        left_out.append(columns.index("TRIES"))
+    if not (streams and output.wide(_FOR_KEYS)):
+        left_out.append(columns.index("KEY"))
+    for row in (columns, *rows):
+        for n in left_out:
+            del row[n]
+    output.table(columns, rows, right=("TRIES",), cut=("REASON", "KEY", "TRIGGER"), ends=("KEY",))
     output.more(page)
 
 
@@ -179,7 +185,7 @@ def logs(
 
 @app.command()
 def cancel(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="The run's id.")] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="The run's id.")] = None,
     trigger: Trigger = None,
     backfilled: Annotated[
         bool, typer.Option("--backfilled", help="With --trigger: only runs of its backfills.")
@@ -190,7 +196,7 @@ def cancel(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """End an open run, or all of a trigger: jobs are stopped, then runs are cancelled."""
+    """End an open run, or all of a trigger. Jobs are stopped, then runs are cancelled."""
     from orchestrator.cli import output
     from orchestrator.cli.errors import usage
     from orchestrator.cli.http import Api
@@ -210,7 +216,10 @@ def cancel(
 
 @app.command()
 def retry(run: RunId, url: Url = None, as_json: Json = False) -> None:
-    """Run it again: a run that ended without success, or one that waits for its next attempt."""
+    """Run it again, or at once where it waits for its next attempt.
+
+    Refused for a run that has succeeded, or is under way.
+    """
     _post(run, "retry", {}, url, as_json, "runs again")
 
 

@@ -14,7 +14,7 @@ app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
 @app.command()
 def status(url: Url = None, as_json: Json = False) -> None:
-    """Show how the orchestrator, its services and the cluster are."""
+    """Show how the orchestrator, its loops, the services it keeps alive and the cluster are."""
     from orchestrator.cli import output
     from orchestrator.cli.http import Api
 
@@ -42,17 +42,22 @@ def status(url: Url = None, as_json: Json = False) -> None:
             "waiting": _counts(found["queues"]),
             "lag": f"{found['lag_seconds']:.3f} s",
             "sources": _sources(found["sources"]),
-            "keep-alive": _copies(found["keep_alive"]),
-            "services": "\n".join(troubled) or "all run",
+            "services": _copies(found["keep_alive"]),
+            "loops": "\n".join(troubled) or "all run",
         }
     )
 
 
 def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
     """Those with trouble by name, the others by number."""
-    well = [source for source in sources if source["state"] == "ok"]
-    events = sum(source["lag"] or 0 for source in well)
-    lines = [f"{len(well):,} ok, {events:,} events behind"] if well else []
+    reached = [source for source in sources if source["state"] == "ok"]
+    well = [source for source in reached if not source["warnings"]]
+    if not sources:
+        return "none"
+    events = sum(source["lag"] or 0 for source in reached)
+    others = len(sources) - len(well)
+    counts = f"{len(well):,} ok" + (f", {others:,} not" if others else "")
+    lines = [f"{counts}, {events:,} events behind"]
     lines += [
         f"{source['trigger']}: {source['state']}"
         + (f", {source['detail']}" if source["detail"] else "")
@@ -60,9 +65,9 @@ def _sources(sources: Sequence[Mapping[str, Any]]) -> str:
         if source["state"] != "ok"
     ]
     lines += [
-        f"{source['trigger']}: {warning}" for source in well for warning in source["warnings"]
+        f"{source['trigger']}: {warning}" for source in reached for warning in source["warnings"]
     ]
-    return "\n".join(lines) or "none"
+    return "\n".join(lines)
 
 
 def _copies(services: Sequence[Mapping[str, Any]]) -> str:

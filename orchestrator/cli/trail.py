@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Mapping
+from typing import Any
 
 import typer
 
 from orchestrator.cli.options import Cursor, Json, Limit, Url
+
+_ELSEWHERE = frozenset({"uid", "count", "note", "reason"})  # of no use, or shown by itself
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
 
@@ -34,10 +37,31 @@ def trail(
                 entry["actor"],
                 entry["action"],
                 entry["subject"],
-                json.dumps(entry["detail"], ensure_ascii=False) if entry["detail"] else "",
+                _told(entry["action"], entry["subject"], entry["detail"]),
             )
             for entry in page["items"]
         ],
         cut=("WHO", "SUBJECT"),
     )
     output.more(page)
+
+
+def _told(action: str, subject: str, detail: Mapping[str, Any]) -> str:
+    """What an entry says of what was done, in words: `2 runs: a reason`."""
+    from orchestrator.cli import output
+
+    parts: list[str] = []
+    if "count" in detail:
+        parts.append(output.count(detail["count"], "job" if action == "job" else "run"))
+    for key, value in detail.items():
+        if key in _ELSEWHERE or value in (None, "", [], {}, False, subject):
+            continue
+        parts.append(key if value is True else f"{key} {_plain(value)}")
+    why = detail.get("note") or detail.get("reason") or ""
+    return ": ".join(part for part in (", ".join(parts), why) if part)
+
+
+def _plain(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={item}" for key, item in value.items())  # pyright: ignore[reportUnknownVariableType]
+    return " ".join(map(str, value)) if isinstance(value, list) else str(value)  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]

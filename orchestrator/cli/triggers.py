@@ -231,7 +231,10 @@ def delete(
     url: Url = None,
     as_json: Json = False,
 ) -> None:
-    """Delete a trigger: no firings any more; its open runs are drained (default) or cancelled."""
+    """Delete a trigger: it makes no firings any more.
+
+    Its open runs are drained (default) or cancelled.
+    """
     from orchestrator.cli import output
     from orchestrator.cli.http import Api, segment
 

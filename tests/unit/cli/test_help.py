@@ -54,6 +54,14 @@ def test_root_help_lists_every_command_whole() -> None:
         assert summary.rstrip(".") in done.out, name
 
 
+@pytest.mark.parametrize("path", [p.values[0] for p in _ALL if hasattr(p.values[1], "commands")])
+def test_groups_tell_their_commands_whole(path: tuple[str, ...]) -> None:
+    """What a command of a group does is not cut off in 80 columns."""
+    _, _, listed = orch(*path, "--help", env={"COLUMNS": "80"}).out.partition("Commands:")
+    assert listed
+    assert "..." not in listed
+
+
 def test_dev_node_has_a_help_of_its_own(capsys: pytest.CaptureFixture[str]) -> None:
     """`orch dev-node --help` is the dev node's."""
     done = orch("dev-node", "--help")

@@ -11,6 +11,7 @@ import pytest
 
 from orchestrator.cli import http, output
 from orchestrator.cli.demoview import readable, row
+from orchestrator.cli.runs import show_runs
 from tests.support.cli import orch
 
 _WIDE = "x" * 150
@@ -54,7 +55,7 @@ def test_a_table_in_80_columns_folds(
 def test_ids_stay_whole_in_80_columns(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is to be copied is never cut: sentences give way first, then dates, then the margin."""
+    """What is to be copied is never cut, and times are not folded: sentences give way first."""
     monkeypatch.setenv("COLUMNS", "80")
     run, reason = "r2a24aac4697074dad09dbba3", "execution timed out after 2 s"
     columns = ("RUN", "TRIGGER", "DUE (UTC)", "STATE", "REASON")
@@ -63,14 +64,46 @@ def test_ids_stay_whole_in_80_columns(
     lines = capsys.readouterr().out.splitlines()
     assert lines[1] == f"{run}  import   {due}  dead   execution timed"
     assert [line.strip() for line in lines[2:]] == ["out after 2 s"]
-    output.table(columns, [(run, "a" * 20, due, "dead", reason)])
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[1].split() == [run, "a" * 20, "2026-11-21", "dead", "execution"]
-    assert max(map(len, lines)) <= 80
-    output.table(columns, [(run, "a" * 40, due, "dead", "")])
+    output.table(columns, [(run, "a" * 20, due, "dead", "")], cut=("TRIGGER",))
     lines = capsys.readouterr().out.splitlines()
     assert "REASON" not in lines[0]
-    assert lines[1].split() == [run, "a" * 40, "2026-11-21", "dead"]
+    assert lines[1:] == [f"{run}  {'a' * 20}  {due}  dead"]
+    output.table(columns, [(run, "a" * 40, due, "dead", "")], cut=("TRIGGER",))
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[1:] == [f"{run}  {'a' * 24}…  {due}  dead"]
+
+
+def test_partitions_keep_their_ends(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What tells the names of a column apart stays where they are shortened."""
+    monkeypatch.setenv("COLUMNS", "30")
+    names = [f"/srv/incoming/of/many/places/{n}.log" for n in range(2)]
+    output.table(
+        ("PARTITION", "DONE"),
+        [(name, "4096") for name in names],
+        cut=("PARTITION",),
+        ends=("PARTITION",),
+    )
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0][-7:] for line in lines[1:]] == ["s/0.log", "s/1.log"]
+    assert all("…" in line and len(line) <= 30 for line in lines[1:])
+
+
+@pytest.mark.parametrize("columns", [80, 120, 150])
+def test_a_run_is_one_line(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, columns: int
+) -> None:
+    """A list of runs fits the terminal, a line for each; wide terminals have the keys as well."""
+    monkeypatch.setenv("COLUMNS", str(columns))
+    run = {"id": _ID, "trigger": "orders-of-the-shop", "due_at": "2026-11-21T16:23:25Z"}
+    run |= {"partition": "orders/0", "key": "orders/0/1200-1300", "reason": "out of time " * 9}
+    items = [{**run, "state": state, "attempts": [{}]} for state in ("succeeded", "dead")]
+    show_runs({"items": items, "next": None})
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 2
+    assert all(line.endswith("…") and len(line) <= columns for line in lines)
+    assert [name in head for name in ("TRIES", "KEY")] == [columns >= 100, columns >= 140]
 
 
 @pytest.mark.parametrize(
@@ -203,3 +236,11 @@ def test_a_wasm_task_that_returned_is_ok() -> None:
     }
     assert row(run).exit_code == "ok"
     assert row({**run, "state": "dead"}).exit_code == "-1"
+
+
+def test_success_has_one_word() -> None:
+    """However the node tells it; and while a run is under way there is no exit code."""
+    run = {"id": "r", "due_at": "2026-01-01T00:00:00Z", "trigger": "t", "reason": ""}
+    run |= {"attempts": [{"exit_code": 0, "stdout": ""}]}
+    states = ("succeeded", "running", "pending")
+    assert [row({**run, "state": state}).exit_code for state in states] == ["ok", "", ""]
