@@ -154,6 +154,7 @@ def test_without_a_setting_it_is_the_queues_own(opened: Opened):
     source = opened()
     source.poll(1, 0.05)
     until(lambda: source.extend_every == 20_000_000, "the queue was looked at")
+    source.close()  # or it may be the one that asks
     opened.queue.now = replace(STATE, visibility=0)
     short = opened()
     opened.queue.messages.append(received())
