@@ -7,6 +7,7 @@ import typer
 from orchestrator.cli.options import Json, Trigger, Url
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+_FOR_PARTITIONS = 100  # columns
 
 
 @app.command()
@@ -26,12 +27,14 @@ def audit(trigger: Trigger = None, url: Url = None, as_json: Json = False) -> No
         columns = ["TRIGGER", "PARTITION", "RUNS", "OPEN", "DEAD", "FROM", "TO"]
         keys = ("name", "partition", "runs", "open", "dead", "from", "to")
         rows = [[t[key] if t[key] is not None else "" for key in keys] for t in found["triggers"]]
-        cut = ["PARTITION", "TRIGGER"]
+        columns[1] = "PARTITION" if output.wide(_FOR_PARTITIONS) else "PART"
+        cut = [columns[1], "TRIGGER"]
         if all(t["partition"] == output.ONE_PARTITION for t in found["triggers"]):
-            cut.remove("PARTITION")
+            del cut[0]
             for row in (columns, *rows):
                 del row[1]
-        output.table(columns, rows, right=("RUNS", "OPEN", "DEAD"), cut=cut)
+        numbers = ("RUNS", "OPEN", "DEAD")
+        output.table(columns, rows, right=numbers, cut=cut, ends=("PARTITION", "PART"))
         for finding in found["findings"]:
             place = " ".join(p for p in (finding["partition"], finding["key"]) if p)
             output.line(output.clean(f"{finding['trigger']} {place}: {finding['problem']}"))

@@ -31,7 +31,7 @@ def demo(
     One of them counts the orchestrator's own access log every five seconds, by status, in a
     WebAssembly task. Ctrl-C ends everything; the next run goes on where this one stopped.
 
-    With --for the exit code is 0 if at least one of its runs has succeeded.
+    With --for the exit code is 0 if a run of its trigger count-log has succeeded.
     """
     from orchestrator.cli import times
     from orchestrator.cli.demosession import run_demo

@@ -192,7 +192,7 @@ class Lines(View):
     def show(self, look: Look) -> None:
         """Write what is new."""
         if look.skipped:
-            output.line(f"{look.skipped:,} firings skipped")
+            output.line(f"{output.count(look.skipped, 'firing')} skipped")
         for one in look.ended:
             exit_code = f"exit {one.exit_code}" if one.exit_code else ""
             head = f"{one.due}  {one.trigger:<14}  {one.state:<9}"

@@ -92,8 +92,10 @@ def show_runs(page: dict[str, Any], what: str = "runs") -> None:
         left_out.append(columns.index("TRIES"))
     if not (streams and output.wide(_FOR_KEYS)):
         left_out.append(columns.index("KEY"))
+    if not output.wide(_FOR_TRIES) and what != "runs":
+        left_out.append(columns.index("STATE"))  # the same for all
     for row in (columns, *rows):
-        for n in left_out:
+        for n in sorted(left_out, reverse=True):
             del row[n]
     output.table(columns, rows, right=("TRIES",), cut=("REASON", "KEY", "TRIGGER"), ends=("KEY",))
     output.more(page)

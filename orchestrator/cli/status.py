@@ -10,6 +10,7 @@ import typer
 from orchestrator.cli.options import Json, Url
 
 app = typer.Typer(rich_markup_mode=None, add_completion=False)
+_WAITS = {"line": "in line", "future": "for their time"}
 
 
 @app.command()
@@ -39,7 +40,7 @@ def status(url: Url = None, as_json: Json = False) -> None:
             + dispatch,
             "triggers": _counts(found["triggers"]),
             "runs": _counts(found["runs"], "none open, none dead"),
-            "waiting": _counts(found["queues"]),
+            "waiting": _counts({_WAITS.get(str(q), str(q)): n for q, n in found["queues"].items()}),
             "lag": f"{found['lag_seconds']:.3f} s",
             "sources": _sources(found["sources"]),
             "services": _copies(found["keep_alive"]),

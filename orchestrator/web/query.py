@@ -92,7 +92,7 @@ def states(values: Collection[str]) -> list[RunState]:
     found: list[RunState] = []
     for word in (word for value in values for word in value.split(",") if word):
         if word not in set(RunState):
-            near = specs.nearest(word, list(RunState))
+            near = specs.nearest(word, [state.value for state in RunState])
             known = ", ".join(RunState)
             remedy = f"Did you mean {near!r}?" if near else f"Known are {known}"
             raise invalid("state", f"there is no state {word[:60]!r}", remedy)
