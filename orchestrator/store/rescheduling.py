@@ -21,6 +21,15 @@ CHANGED = "changed"  # the reason of the run that bridges two schedules of a tri
 GONE = "trigger deleted"  # the reason of the runs of a trigger that is deleted
 
 
+def stand_still(tx: Tx, trigger_uid: str) -> None:
+    """Let nobody look at a trigger's partitions any more; what a look under way finds is void."""
+    tx.conn.execute(
+        update(partitions)
+        .where(partitions.c.trigger_uid == trigger_uid)
+        .values(wake_at=None, epoch=partitions.c.epoch + 1)
+    )
+
+
 def go_on_from(tx: Tx, instance: str, trigger: Trigger, partition: NewPartition, now: int) -> None:
     """Go on from another place. A skipped run bridges the two, so that ranges still tile.
 

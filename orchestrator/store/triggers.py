@@ -23,7 +23,7 @@ from orchestrator.store.registered import Appointment as Appointment
 from orchestrator.store.registered import Change as Change
 from orchestrator.store.registered import NewPartition as NewPartition
 from orchestrator.store.registered import NewTrigger as NewTrigger
-from orchestrator.store.rescheduling import GONE, call_off, go_on_from
+from orchestrator.store.rescheduling import GONE, call_off, go_on_from, stand_still
 from orchestrator.store.rows import to_trigger
 from orchestrator.store.schema import (
     definitions,
@@ -207,11 +207,7 @@ class Triggers:
         def operation(tx: Tx) -> Trigger:
             before = case((triggers.c.state == TriggerState.PAUSED, triggers.c.note), else_="")
             trigger = self._set_state(tx, name, TriggerState.PAUSED, note or before)
-            tx.conn.execute(
-                update(partitions)
-                .where(partitions.c.trigger_uid == trigger.uid)
-                .values(wake_at=None, epoch=partitions.c.epoch + 1)
-            )
+            stand_still(tx, trigger.uid)
             trail.write(tx, actor, "pause", name, {"note": note}, trigger.updated_at)
             return trigger
 
@@ -256,11 +252,7 @@ class Triggers:
             call_off(
                 tx, self._db.dialect, self._db.instance, trigger, appointments, trigger.updated_at
             )
-            tx.conn.execute(
-                update(partitions)
-                .where(partitions.c.trigger_uid == trigger.uid)
-                .values(wake_at=None, epoch=partitions.c.epoch + 1)
-            )
+            stand_still(tx, trigger.uid)
             if cancel:
                 cancel_open(tx, trigger.uid, None, GONE)
             drop_edges(tx, trigger.uid)

@@ -10,7 +10,8 @@ from sqlalchemy import bindparam, select, update
 from orchestrator.domain.states import TriggerState
 from orchestrator.store import trail
 from orchestrator.store.database import storable
-from orchestrator.store.schema import partitions, triggers
+from orchestrator.store.rescheduling import stand_still
+from orchestrator.store.schema import triggers
 from orchestrator.store.values import Run
 from orchestrator.store.writer import Tx
 
@@ -43,10 +44,6 @@ def died(tx: Tx, run: Run, reason: str, trip_after: int, now: int) -> bool:
     ).rowcount
     if not tripped:
         return False
-    tx.conn.execute(
-        update(partitions)
-        .where(partitions.c.trigger_uid == run.trigger_uid)
-        .values(wake_at=None, epoch=partitions.c.epoch + 1)
-    )
+    stand_still(tx, run.trigger_uid)
     trail.write(tx, ACTOR, "trip", run.trigger_name, {"note": note[:_NOTE]}, now)
     return True

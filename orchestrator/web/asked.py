@@ -105,9 +105,9 @@ def _run_at(asking: Asking, now: int) -> int | None:
     return now + delay if delay else None
 
 
-def check_rights(role: Role, *jobs: Any) -> None:
-    """Raises Trouble if one of `jobs` is a whole job, and `role` may not say what runs."""
-    if any(isinstance(item, dict) and item.get("job") is not None for item in jobs):  # pyright: ignore[reportUnknownMemberType]
+def check_rights(role: Role, *jobs: object) -> None:
+    """Raises Trouble if one of `jobs` is there, a whole job, and `role` may not say what runs."""
+    if any(job is not None for job in jobs):
         check_role(role, Role.ADMIN, "a whole job")
 
 
@@ -119,7 +119,9 @@ def read_batch(d: Deps, body: Body, role: Role) -> list[NewJob]:
     seen: dict[str | None, Any] = {}
     now = d.clock.now()
     items = _items(body)
-    check_rights(role, *items)
+    check_rights(
+        role, *(cast("dict[str, Any]", i).get("job") for i in items if isinstance(i, dict))
+    )
     for index, item in enumerate(items):
         place = f"jobs[{index}]"
         try:

@@ -9,6 +9,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 
+from starlette.routing import compile_path
+
 from orchestrator.domain.roles import Role
 from orchestrator.web.problems import Trouble
 
@@ -66,18 +68,13 @@ _RULES: Mapping[Role, tuple[str, ...]] = {
 }
 
 
-def _pattern(path: str) -> re.Pattern[str]:
-    parts = re.split(r"\{[a-z_]+\}", path)
-    return re.compile("[^/]+".join(re.escape(part) for part in parts))
-
-
 _EXACT: dict[tuple[str, str], Role] = {}
 _PATTERNS: dict[str, list[tuple[re.Pattern[str], Role]]] = {}
 for _role, _places in _RULES.items():
     for _place in _places:
         _method, _path = _place.split(" ")
         if "{" in _path:
-            _PATTERNS.setdefault(_method, []).append((_pattern(_path), _role))
+            _PATTERNS.setdefault(_method, []).append((compile_path(_path)[0], _role))
         else:
             _EXACT[_method, _path] = _role
 

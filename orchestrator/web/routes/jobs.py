@@ -57,9 +57,10 @@ async def submit(
     request: Request, d: D, actor: Actor, role: Rights, body: JsonBody, wait: _WAIT = None
 ) -> JSONResponse:
     """Ask for a job: of a template, or whole. It is in the ledger when this is answered."""
-    check_rights(role, body.mapping())
     seconds = query.wait("wait", wait, LONGEST)
-    asked = read_asked(body.check(Asking), d.clock.now(), key=_client_key(request), body=body)
+    asking = body.check(Asking)
+    check_rights(role, asking.job)
+    asked = read_asked(asking, d.clock.now(), key=_client_key(request), body=body)
 
     def take() -> str:
         return d.job_desk.take(asked, actor)
