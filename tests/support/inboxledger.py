@@ -22,9 +22,9 @@ from orchestrator.store.schema import inbox as inbox_table
 from orchestrator.store.sources import Source, Sources
 from orchestrator.store.streams import How
 from orchestrator.store.telling import Telling, Verdict
-from orchestrator.store.triggers import NewTrigger, new_uid
+from orchestrator.store.triggers import new_uid
 from orchestrator.store.values import Run
-from tests.support.ledger import Ledger, claim_of, digest
+from tests.support.ledger import Ledger, claim_of
 
 ALL = How(room=None, rate=None, blocks=False)
 INPUT = {"Source": {"Type": "inline", "Params": {"URL": "data:,x"}}, "Target": "/orch/batch.ndjson"}
@@ -41,23 +41,7 @@ class Queue:
         self.leftovers = Leftovers(ledger.db)
         self.uid = new_uid()
         self.name = name
-        body = '{"kind":"queue"}'
-        ledger.triggers.create(
-            [
-                NewTrigger(
-                    name=name,
-                    kind="queue",
-                    definition_hash=digest(body),
-                    definition=body,
-                    template_hash="t" * 32,
-                    job="{}",
-                    uid=self.uid,
-                    partitions=[],
-                    outside=True,
-                )
-            ],
-            "test",
-        )
+        ledger.outside(self.uid, '{"kind":"queue"}', kind="queue", name=name)
 
     def beside(self, ledger: Ledger) -> Queue:
         """The same trigger as another orchestrator sees it."""

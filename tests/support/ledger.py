@@ -93,6 +93,21 @@ class Ledger:
         )
         return trigger
 
+    def outside(self, uid: str, definition: str, *, kind: str, name: str) -> None:
+        """Register a trigger whose events come from outside, by the text of its definition."""
+        new = NewTrigger(
+            name=name,
+            kind=kind,
+            definition_hash=digest(definition),
+            definition=definition,
+            template_hash="t" * 32,
+            job="{}",
+            uid=uid,
+            partitions=[],
+            outside=True,
+        )
+        self.triggers.create([new], "test")
+
     def fire(
         self,
         trigger: Trigger,

@@ -23,10 +23,10 @@ from orchestrator.store.lives import Lives
 from orchestrator.store.sources import Source, Sources
 from orchestrator.store.streams import Streams
 from orchestrator.store.telling import Telling, Verdict
-from orchestrator.store.triggers import NewTrigger, new_uid
+from orchestrator.store.triggers import new_uid
 from orchestrator.store.values import Run
 from tests.support.desk import Desk
-from tests.support.ledger import claim_of, digest
+from tests.support.ledger import claim_of
 from tests.support.queuesource import MemoryQueue, MemorySource, QueueSettings
 
 
@@ -61,18 +61,7 @@ class Bench:
 
     def register(self) -> None:
         body = canonical(to_body(self.definition))
-        new = NewTrigger(
-            name="queue",
-            kind="queue",
-            definition_hash=digest(body),
-            definition=body,
-            template_hash="t" * 32,
-            job="{}",
-            uid=self.uid,
-            partitions=[],
-            outside=True,
-        )
-        self.ledger.triggers.create([new], "test")
+        self.ledger.outside(self.uid, body, kind="queue", name="queue")
 
     @property
     def row(self) -> Source:

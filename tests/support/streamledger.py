@@ -9,9 +9,9 @@ from orchestrator.store.leftovers import Leftovers
 from orchestrator.store.lives import Lives
 from orchestrator.store.sources import Source, Sources, StreamPartition
 from orchestrator.store.streams import How, StreamBatch, Streams
-from orchestrator.store.triggers import NewTrigger, new_uid
+from orchestrator.store.triggers import new_uid
 from orchestrator.store.values import Run
-from tests.support.ledger import Ledger, digest
+from tests.support.ledger import Ledger
 
 HOW = How(room=1, rate=None, blocks=True)
 
@@ -26,23 +26,7 @@ class Stream:
         self.lives = Lives(ledger.db)
         self.leftovers = Leftovers(ledger.db)
         self.uid = new_uid()
-        body = '{"kind":"log"}'
-        ledger.triggers.create(
-            [
-                NewTrigger(
-                    name=name,
-                    kind="log",
-                    definition_hash=digest(body),
-                    definition=body,
-                    template_hash="t" * 32,
-                    job="{}",
-                    uid=self.uid,
-                    partitions=[],
-                    outside=True,
-                )
-            ],
-            "test",
-        )
+        ledger.outside(self.uid, '{"kind":"log"}', kind="log", name=name)
         self.sources.found(self.uid, "one", {"p0": "0"})
 
     @property
